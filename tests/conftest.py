@@ -1,0 +1,165 @@
+"""Fixtures of every test: the loops, the guards that no test leaks descriptors or objects, paths, certificates."""
+
+import asyncio
+import gc
+import os
+import shutil
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from helpers import descriptors, loops, running, wires
+
+if TYPE_CHECKING:
+    from helpers.certificates import Certificates
+
+FAILED = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declares the marker by which a test says where a loop is known to differ."""
+    config.addinivalue_line(
+        "markers",
+        "differs(asyncio=reason, uvloop=reason, run=True): the named loop fails this test, strictly, for that reason; "
+        "run=False where it would hang or crash. There is no such excuse for fastnet.",
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Turns `differs` into strict xfail marks."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        name = callspec.params.get("loop_factory") if callspec else None
+        for marker in item.iter_markers("differs"):
+            assert "fastnet" not in marker.kwargs, "fastnet has no excuses"
+            reason = marker.kwargs.get(name)
+            if reason:
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=True, run=marker.kwargs.get("run", True)))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Makes each loop once, for what it opens for good (libuv: a pipe); then hides all from the collector.
+
+    The guards' gc.collect() takes a millisecond so.
+    """
+    specs = [getattr(item, "callspec", None) for item in session.items]
+    for name in sorted({spec.params["loop_factory"] for spec in specs if spec and "loop_factory" in spec.params}):
+        if loops.is_there(name):
+            loops.factory(name)().close()
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Notes failures, and lets go of the frames of one: what they hold would look like leaks of the next test."""
+    report = yield
+    if call.excinfo is not None:
+        item.stash[FAILED] = True
+        if not item.config.getoption("usepdb", False):
+            traceback.clear_frames(call.excinfo.tb)
+    return report
+
+
+def _live_objects() -> dict[str, int]:
+    core = sys.modules.get("fastnet_c")
+    return core.live_objects() if core is not None else {}
+
+
+@pytest.fixture(scope="session")
+def report_fd() -> Iterator[int]:
+    """A descriptor of the real standard error, out of reach of pytest's capture."""
+    fd = os.dup(sys.__stderr__.fileno()) if sys.__stderr__ is not None else os.open(os.devnull, os.O_WRONLY)
+    yield fd
+    os.close(fd)
+
+
+@pytest.fixture(autouse=True)
+def guard(request: pytest.FixtureRequest, report_fd: int) -> Iterator[None]:
+    """Ends a hung test, and fails one that leaves descriptors open, closes a stranger's, or leaves objects alive."""
+    gc.collect()
+    fds_before, live_before = descriptors.open_descriptors(), _live_objects()
+    with running.ended_if_hung(report_fd):
+        yield
+    gc.collect()
+    if request.node.stash.get(FAILED, False):
+        return  # the failure is the news; what it left behind is not
+    fd_changes = descriptors.difference(fds_before, descriptors.open_descriptors())
+    if fd_changes:
+        pytest.fail("descriptors differ after the test:\n  " + "\n  ".join(fd_changes), pytrace=False)
+    live_after = _live_objects()
+    left = {kind: count - live_before.get(kind, 0) for kind, count in live_after.items()}
+    if any(left.values()):
+        pytest.fail(f"objects of fastnet_c still alive after the test: {left}", pytrace=False)
+
+
+@pytest.fixture(params=list(loops.params()))
+def loop_factory(request: pytest.FixtureRequest, guard: None) -> loops.LoopFactory:
+    """The function that makes a new loop, of each kind in turn."""
+    return loops.factory(request.param)
+
+
+@pytest.fixture
+def loop_name(request: pytest.FixtureRequest, loop_factory: loops.LoopFactory) -> str:
+    """'asyncio', 'uvloop' or 'fastnet'."""
+    return request.node.callspec.params["loop_factory"]
+
+
+@pytest.fixture
+def errors() -> list[dict[str, Any]]:
+    """What the loop's exception handler was told. A test that expects something takes it out; the rest fails it."""
+    return []
+
+
+@pytest.fixture
+def loop(loop_factory: loops.LoopFactory, errors: list[dict[str, Any]]) -> Iterator[asyncio.AbstractEventLoop]:
+    """A new loop, closed after the test."""
+    loop = loop_factory()
+    loop.set_exception_handler(lambda loop, context: errors.append(context))
+    yield loop
+    if loop.is_closed():
+        return
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+    unexpected = [f"{context.get('message')}: {context.get('exception')!r}" for context in errors]
+    errors.clear()
+    assert not unexpected, "the loop's exception handler was told what the test did not expect"
+
+
+@pytest.fixture(params=wires.WIRES, ids=lambda wire: wire.name)
+def wire(request: pytest.FixtureRequest) -> wires.Wire:
+    """TCP and Unix streams in turn."""
+    return request.param
+
+
+@pytest.fixture(params=["accepted", "connected"])
+def link(request: pytest.FixtureRequest, wire: wires.Wire) -> Callable[..., AbstractAsyncContextManager[wires.Link]]:
+    """A connection on each kind of stream, made by the loop's server and by its client in turn."""
+    return getattr(wire, request.param)
+
+
+@pytest.fixture
+def short_tmp() -> Iterator[Path]:
+    """A folder of its own with a path so short that a Unix socket in it can be bound (107 bytes at most)."""
+    folder = tempfile.mkdtemp(prefix="fn", dir="/tmp")
+    yield Path(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def certificates() -> "Certificates":
+    """A certificate authority and what it signed."""
+    from helpers.certificates import Certificates
+
+    return Certificates()
