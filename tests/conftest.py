@@ -1,22 +1,25 @@
 """Fixtures of every test: the loops, the guards that no test leaks descriptors or objects, paths, certificates."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import shutil
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import descriptors, loops, running, wires
+
+from tests.helpers import descriptors, loops, running, wires
 
 if TYPE_CHECKING:
-    from helpers.certificates import Certificates
+    from tests.helpers.certificates import Certificates
 
 FAILED = pytest.StashKey[bool]()
 
@@ -25,8 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker by which a test says where a loop is known to differ."""
     config.addinivalue_line(
         "markers",
-        "differs(asyncio=reason, uvloop=reason, run=True): the named loop fails this test, strictly, for that reason; "
-        "run=False where it would hang or crash. There is no such excuse for fastnet.",
+        "differs(asyncio=reason, uvloop=reason, run=True): the named loop fails this test for that reason; "
+        "run=False where it would hang or crash, strict=False where it sometimes passes. fastnet has no such excuse.",
     )
 
 
@@ -40,7 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             assert "fastnet" not in marker.kwargs, "fastnet has no excuses"
             reason = marker.kwargs.get(name)
             if reason:
-                item.add_marker(pytest.mark.xfail(reason=reason, strict=True, run=marker.kwargs.get("run", True)))
+                how = {"strict": marker.kwargs.get("strict", True), "run": marker.kwargs.get("run", True)}
+                item.add_marker(pytest.mark.xfail(reason=reason, **how))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -87,9 +91,12 @@ def guard(request: pytest.FixtureRequest, report_fd: int) -> Iterator[None]:
     fds_before, live_before = descriptors.open_descriptors(), _live_objects()
     with running.ended_if_hung(report_fd):
         yield
-    gc.collect()
     if request.node.stash.get(FAILED, False):
-        return  # the failure is the news; what it left behind is not
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the failure is the news; what it left behind is not
+            gc.collect()
+        return
+    gc.collect()
     fd_changes = descriptors.difference(fds_before, descriptors.open_descriptors())
     if fd_changes:
         pytest.fail("descriptors differ after the test:\n  " + "\n  ".join(fd_changes), pytrace=False)
@@ -118,11 +125,17 @@ def errors() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def loop(loop_factory: loops.LoopFactory, errors: list[dict[str, Any]]) -> Iterator[asyncio.AbstractEventLoop]:
+def loop(
+    request: pytest.FixtureRequest, loop_factory: loops.LoopFactory, errors: list[dict[str, Any]]
+) -> Iterator[asyncio.AbstractEventLoop]:
     """A new loop, closed after the test."""
     loop = loop_factory()
     loop.set_exception_handler(lambda loop, context: errors.append(context))
     yield loop
+    if request.node.stash.get(FAILED, False):
+        with contextlib.suppress(RuntimeError):
+            loop.close()
+        return
     if loop.is_closed():
         return
     tasks = asyncio.all_tasks(loop)
@@ -160,6 +173,6 @@ def short_tmp() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def certificates() -> "Certificates":
     """A certificate authority and what it signed."""
-    from helpers.certificates import Certificates
+    from tests.helpers.certificates import Certificates
 
     return Certificates()

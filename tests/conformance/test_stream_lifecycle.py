@@ -1,11 +1,6 @@
 """The order of a connection's callbacks, and closing or aborting it inside each of them."""
 
-import asyncio
-
-import pytest
-from helpers.protocols import Recorder
-from helpers.running import run
-from helpers.wires import TCP
+from tests.helpers.running import run
 
 
 def test_order_of_callbacks(loop, link):

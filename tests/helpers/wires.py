@@ -1,6 +1,6 @@
 """Connections for tests: a transport of the loop at one end, a plain blocking socket at the other.
 
-The socket's blocking calls run on threads (helpers.running.THREADS), so that the loop under test waits in its poll as
+The socket's blocking calls run on threads, so that the loop under test waits in its poll as
 it would in real life, and no result depends on another feature of the loop.
 """
 
@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ClassVar
 
-from helpers.protocols import Recorder
-from helpers.running import DEADLINE_S, in_thread
+from tests.helpers.protocols import Recorder
+from tests.helpers.running import DEADLINE_S, in_thread
 
 # Small kernel buffers: a few hundred KiB then fill them, and the rest waits in the transport.
 SMALL_BYTES = 32 * 1024
