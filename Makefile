@@ -1,0 +1,109 @@
+# fastnet: `make run` serves the demo, `make test` builds and runs all tests. `make help` lists the rest.
+#
+# PYTHON chooses the interpreter; any but the default python3 gets a venv of its own (.venv-313, say). Builds go to
+# build/, by variant and interpreter. Everything is incremental.
+PYTHON ?= python3
+TCP_PORT ?= 9000
+HTTP_PORT ?= 8000
+# More arguments for pytest (make test ARGS="-k echo") or the benchmarks.
+ARGS ?=
+
+# 311, 315d, ...: names the venv and the build folders of this interpreter.
+TAG ?= $(shell $(PYTHON) -c 'import sys; print("%d%d%s" % (sys.version_info[0], sys.version_info[1], sys.abiflags))')
+VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(TAG))
+PY = $(VENV)/bin/python
+export FASTNET_TAG := $(TAG)
+
+PYTEST = -m pytest -o cache_dir=build/pytest-$(TAG)
+RESULTS = build/results-$(TAG)
+FAULTS = build/faults-$(TAG)
+ASAN = build/asan-$(TAG)
+LIBASAN = $(shell $(CC) -print-file-name=libasan.so)
+
+# Tests of the checkout itself, which a copy of the packages is not.
+REPOSITORY_TESTS = tests/test_packaging.py tests/test_readme.py tests/test_layering.py
+
+.PHONY: help run build test test-release test-faults check-skips bench lint asan clean
+.NOTPARALLEL:
+
+help:
+	@echo 'make run    [TCP_PORT=9000] [HTTP_PORT=8000]  build, and serve the demo on loopback until Ctrl-C'
+	@echo 'make test   [PYTHON=python3] [ARGS=...]       build, and run the test suite'
+	@echo 'make build  [PYTHON=python3]                  build the extensions in place'
+	@echo 'make bench  [ARGS=...]                        echo on asyncio, uvloop and fastnet'
+	@echo 'make lint                                     ruff, mypy, stubtest, warnings of the C headers'
+	@echo 'make asan   [ARGS=...]                        the test suite under AddressSanitizer'
+	@echo 'make clean                                    remove builds and virtual environments'
+
+define venv
+	@command -v $(PYTHON) >/dev/null || { echo "fastnet: $(PYTHON) is missing. On Debian: apt-get install gcc make python3-dev python3-venv" >&2; exit 1; }
+	@$(PYTHON) tools/make_venv.py $(VENV) $(1)
+endef
+
+define build
+	@echo 'build: the release build, in place'
+	@$(PY) setup.py build_ext --inplace
+	@$(PY) -c 'import fastnet; print("build: fastnet", fastnet.__version__, "is ready")'
+endef
+
+# A separate copy of the packages, and of what else the tests look at, in the folder $(2), built as variant $(1).
+define tree
+	@echo 'build: the $(1) build in $(2)'
+	@FASTNET_BUILD=$(1) $(PY) setup.py -q build --build-lib $(2) --build-temp $(2)-objects
+	@rm -rf $(2)/tests && cp -r tests pyproject.toml $(2)/
+	@cd $(2) && $(CURDIR)/$(PY) -c 'from fastnet_c import testing; assert testing.HAVE_FAULTS, testing.__file__'
+endef
+
+run:
+	$(call venv,server)
+	$(call build)
+	@exec $(PY) -m fastnet.demo --tcp-port $(TCP_PORT) --http-port $(HTTP_PORT)
+
+build:
+	$(call venv)
+	$(call build)
+
+test: test-release test-faults
+
+test-release:
+	$(call venv,test interop)
+	$(call build)
+	@mkdir -p $(RESULTS)
+	$(PY) $(PYTEST) --ignore=tests/faults --junitxml=$(RESULTS)/release.xml $(ARGS)
+
+test-faults:
+	$(call venv,test interop)
+	$(call tree,faults,$(FAULTS))
+	@mkdir -p $(RESULTS)
+	cd $(FAULTS) && PYTHONPATH=$(CURDIR)/$(FAULTS) $(CURDIR)/$(PY) -m pytest tests/faults \
+		-o cache_dir=$(CURDIR)/build/pytest-$(TAG)-faults --junitxml=$(CURDIR)/$(RESULTS)/faults.xml $(ARGS)
+
+# Fails when a run of `make test` skipped other tests than tests/skips.txt says.
+check-skips:
+	@$(PY) tests/check_skips.py $(RESULTS)/release.xml $(RESULTS)/faults.xml
+
+bench:
+	$(call venv,bench)
+	$(call build)
+	$(PY) -m benchmarks $(ARGS)
+
+lint:
+	$(call venv,server test lint)
+	$(call build)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(PY) -m mypy.stubtest --allowlist tests/stubtest_allowlist.txt fastnet fastnet_c
+	for header in fastnet_c/csrc/*.h; do $(CC) -fsyntax-only -Wall -Wextra -Werror -Wno-unused-function -x c -D_GNU_SOURCE \
+		-I$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))') $$header || exit; done
+
+asan:
+	$(call venv,test interop)
+	$(call tree,asan,$(ASAN))
+	cd $(ASAN) && LD_PRELOAD=$(LIBASAN) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=$(CURDIR)/$(ASAN) \
+		$(CURDIR)/$(PY) -m pytest -o cache_dir=$(CURDIR)/build/pytest-$(TAG)-asan $(REPOSITORY_TESTS:%=--ignore=%) $(ARGS)
+
+clean:
+	rm -rf build dist .venv .venv-* *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f fastnet_c/*.so
+	find fastnet fastnet_c tests benchmarks tools -name __pycache__ -prune -exec rm -rf {} +

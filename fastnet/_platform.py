@@ -1,0 +1,48 @@
+"""What is checked once, when fastnet is imported: the system, and that no other distribution owns its name.
+
+Importing this module is the check. It lists directories where importlib.metadata would do, since importing that takes
+longer than all the rest of fastnet's Python.
+"""
+
+import os
+import re
+import sys
+import warnings
+
+# fastnet-1.0.0.dist-info, fastnet-1.0.0-py3.11.egg-info, fastnet.egg-info; not our own fastnet_loop-0.1.0.dist-info.
+_NAMESAKE = re.compile(r"fastnet(-[0-9][^-]*(-py[0-9.]+)?)?\.(dist|egg)-info", re.IGNORECASE)
+
+
+def require_linux(platform: str = sys.platform) -> None:
+    """Raises ImportError on any other system than Linux."""
+    if not platform.startswith("linux"):
+        raise ImportError("Linux only: use uvloop or asyncio")
+
+
+def find_namesake(path: list[str] = sys.path) -> str | None:
+    """Where PyPI's unrelated distribution `fastnet` is installed, if it is."""
+    for entry in path:
+        try:
+            names = os.listdir(entry or ".")
+        except OSError:
+            continue
+        for name in names:
+            if name.startswith("fast") and _NAMESAKE.fullmatch(name):
+                return os.path.join(entry, name)
+    return None
+
+
+def warn_of_namesake() -> None:
+    """Warns where the two distributions share an environment: their files overwrite one another."""
+    found = find_namesake()
+    if found is not None:
+        warnings.warn(
+            f"the unrelated distribution 'fastnet' is installed as well ({found}) and writes to the same folder as "
+            "'fastnet-loop': run 'pip uninstall fastnet', then 'pip install --force-reinstall fastnet-loop'",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+require_linux()
+warn_of_namesake()
