@@ -15,6 +15,8 @@ CORE_ROWS = [
     ["timers", "poller"],
     ["reactor"],
     ["fdwatch", "sockaddr", "transport"],
+    ["endpoint"],
+    ["output"],
     ["stream"],
     ["acceptor"],
     ["loop"],
