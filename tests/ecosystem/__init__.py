@@ -1,0 +1,1 @@
+"""Other projects' servers and clients on the fastnet loop."""

@@ -1,0 +1,1 @@
+"""One file for each invariant of docs/architecture.md that can be seen from outside."""

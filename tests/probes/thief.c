@@ -1,0 +1,23 @@
+/* A thread that takes every descriptor as soon as one is free: what a busy application does to a server at its limit. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+volatile int thief_stop = 0;
+static int taken[65536];
+static int count = 0;
+
+void thief_run(void) {
+    while (!thief_stop && count < 65536) {
+        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (fd >= 0)
+            taken[count++] = fd;
+    }
+}
+
+int thief_release(void) {
+    int released = count;
+    while (count > 0)
+        close(taken[--count]);
+    return released;
+}
