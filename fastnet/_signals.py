@@ -1,0 +1,140 @@
+"""Signals: Python's handler writes a byte to a socket pair, which ends the wait and says which signal it was.
+
+signal.set_wakeup_fd() belongs to the process and works in the main thread alone. While a loop runs there, the wakeup
+descriptor is its own, so that Ctrl-C ends a wait at once whichever thread the kernel gave the signal to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import errno
+import inspect
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+
+def _noop(signum: int, frame: FrameType | None) -> None:
+    """The handler that Python needs to have; the byte in the socket pair does the work."""
+
+
+class SignalCalls(asyncio.AbstractEventLoop):
+    """add_signal_handler() and remove_signal_handler(), for EventLoop."""
+
+    _wakeup_reader: socket.socket | None = None
+    _wakeup_writer: socket.socket | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._signal_handlers: dict[int, tuple[Callable[..., object], tuple[Any, ...], contextvars.Context]] = {}
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+        """Call callback(*args) in the loop whenever the process gets signal sig; main thread only.
+
+        ValueError for an invalid number, RuntimeError for a signal that cannot be caught or another thread.
+        """
+        if asyncio.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+        self._check_signal(sig)
+        self._check_closed()  # type: ignore[attr-defined]
+        writer = self._open_wakeup()
+        try:
+            # Refused outside the main thread.
+            signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        except (ValueError, OSError) as exc:
+            raise RuntimeError(str(exc)) from None
+        self._signal_handlers[sig] = (callback, args, contextvars.copy_context())
+        try:
+            signal.signal(sig, _noop)
+            signal.siginterrupt(sig, False)
+        except OSError as exc:
+            del self._signal_handlers[sig]
+            self._give_wakeup_back()
+            if exc.errno == errno.EINVAL:
+                raise RuntimeError(f"sig {sig} cannot be caught") from None
+            raise
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Put the default back: True if there was a handler."""
+        self._check_signal(sig)
+        if self._signal_handlers.pop(sig, None) is None:
+            return False
+        default = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
+        try:
+            signal.signal(sig, default)
+        except OSError as exc:
+            if exc.errno == errno.EINVAL:
+                raise RuntimeError(f"sig {sig} cannot be caught") from None
+            raise
+        self._give_wakeup_back()
+        return True
+
+    @staticmethod
+    def _check_signal(sig: int) -> None:
+        if not isinstance(sig, int):
+            raise TypeError(f"sig must be an int, not {sig!r}")
+        if sig not in signal.valid_signals():
+            raise ValueError(f"invalid signal number {sig}")
+
+    # -- the wakeup descriptor --
+
+    def _open_wakeup(self) -> socket.socket:
+        if self._wakeup_writer is None:
+            self._wakeup_reader, self._wakeup_writer = socket.socketpair()
+            self._wakeup_reader.setblocking(False)
+            self._wakeup_writer.setblocking(False)
+            self._add_reader(self._wakeup_reader.fileno(), self._read_signals)  # type: ignore[attr-defined]
+        return self._wakeup_writer
+
+    def _give_wakeup_back(self) -> None:
+        """Without handlers, and unless the loop runs, another may have the wakeup descriptor."""
+        if not self._signal_handlers and not self.is_running():
+            signal.set_wakeup_fd(-1)
+
+    @contextmanager
+    def _signals_wake_the_loop(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        writer = self._open_wakeup()
+        try:
+            before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        except ValueError:  # the main thread of a subinterpreter
+            yield
+            return
+        try:
+            yield
+        finally:
+            if not self._signal_handlers:
+                signal.set_wakeup_fd(before if before != writer.fileno() else -1)
+
+    def _read_signals(self) -> None:
+        assert self._wakeup_reader is not None
+        while True:
+            try:
+                data = self._wakeup_reader.recv(4096)
+            except InterruptedError:
+                continue
+            except BlockingIOError:
+                return
+            for signum in data:
+                if (handler := self._signal_handlers.get(signum)) is not None:
+                    callback, args, context = handler
+                    self.call_soon(callback, *args, context=context)
+            if len(data) < 4096:
+                return
+
+    def _close_signals(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for sig in list(self._signal_handlers):
+                self.remove_signal_handler(sig)
+        if self._wakeup_reader is not None and self._wakeup_writer is not None:
+            self._remove_reader(self._wakeup_reader.fileno())  # type: ignore[attr-defined]
+            self._wakeup_reader.close()
+            self._wakeup_writer.close()
+            self._wakeup_reader = self._wakeup_writer = None

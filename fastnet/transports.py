@@ -1,0 +1,54 @@
+"""The types that fastnet's transports report: isinstance(transport, fastnet.Transport) is true for each.
+
+The transports themselves are C objects; their behaviour is documented here. Both types are asyncio's, with more
+methods, and may be subclassed as asyncio's may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import transports
+
+from fastnet_c.stream import set_public_type
+
+__all__ = ["DatagramTransport", "Transport"]
+
+
+class Transport(asyncio.Transport):
+    """A stream transport on a TCP or Unix socket (asyncio.Transport), with two more ways to end.
+
+    `get_extra_info()` knows 'socket' (asyncio.trsock.TransportSocket), 'sockname' and 'peername'.
+    """
+
+    __slots__ = ()
+
+    def reset(self) -> None:
+        """Close at once with RST (socket(7), SO_LINGER with 0 seconds).
+
+        What was not sent, and what the peer has not read yet, is lost; no TIME_WAIT stays behind.
+        connection_lost(None) follows. On a Unix socket it is abort().
+        """
+        raise NotImplementedError
+
+    def shutdown_read(self) -> None:
+        """End reading for good, in this direction alone (shutdown(2), SHUT_RD); writing goes on.
+
+        The protocol gets neither more data nor eof_received(). TLS transports cannot do this.
+        """
+        raise NotImplementedError
+
+
+class DatagramTransport(asyncio.DatagramTransport):
+    """A transport on a UDP or Unix datagram socket (asyncio.DatagramTransport)."""
+
+    __slots__ = ()
+
+
+class _StreamTransport(Transport, transports._FlowControlMixin):  # type: ignore[misc]
+    """What a stream transport says its class is. asyncio's sendfile asks for the mixin."""
+
+    __slots__ = ()
+
+
+_StreamTransport.__name__ = _StreamTransport.__qualname__ = "Transport"
+set_public_type(_StreamTransport)

@@ -1,0 +1,157 @@
+"""The end of a connection that a transport owns: descriptor, socket object, addresses, server.
+
+A socket that was handed in is held until the end, one made on demand for get_extra_info('socket') is detached before
+the descriptor is closed (invariant 5). Addresses are kept raw: they are wanted seldom, and the peer's cannot be asked
+for once it is gone. Closing is: out of the poller's table, then close, in release() alone (invariant 4).
+"""
+import socket
+import warnings
+from asyncio import trsock
+
+from libc.string cimport memcpy
+
+from fastnet_c.poller cimport fn_close
+from fastnet_c.sockaddr cimport AF_UNIX, address_to_python, getpeername, getsockname, sockaddr_storage
+from fastnet_c.transport cimport CLOSED, CLOSING, BaseTransport
+
+cdef extern from "csrc/syscalls.h":
+    void fn_close_reset(int fd) noexcept
+
+
+cdef class Endpoint(BaseTransport):
+    def __dealloc__(self):
+        if self.fd >= 0:
+            fn_close(self.fd)
+
+    cdef int forget_protocol(self) except -1:
+        raise NotImplementedError
+
+    cdef int set_peer(self, const sockaddr *addr, socklen_t addr_len) except -1:
+        if not self.is_unix and 0 < addr_len <= RAW_ADDRESS_BYTES:
+            memcpy(self.peer.bytes, addr, addr_len)
+            self.peer.length = <unsigned char>addr_len
+        return 0
+
+    cdef int release(self) except -1:
+        cdef int fd = self.fd
+        cdef bint forked = self.loop.poller.is_forked_copy()
+        cdef socklen_t addr_len = RAW_ADDRESS_BYTES
+        if fd < 0:
+            return 0
+        if self.state < CLOSED:
+            self.set_state(CLOSED)
+        self.drop_output()
+        if not self.is_unix and not self.local.length:  # it can be asked for afterwards, as asyncio's
+            if getsockname(fd, <sockaddr *>self.local.bytes, &addr_len) == 0 and addr_len <= RAW_ADDRESS_BYTES:
+                self.local.length = <unsigned char>addr_len
+        self.loop.poller.remove(self)
+        self.loop.counters.connections -= 1
+        self.fd = -1
+        self._close_descriptor(fd, self.reset_wanted and not forked)
+        self.forget_protocol()
+        server, self.server = self.server, None
+        if server is not None:
+            detach_from_server(server, self)
+        return 0
+
+    cdef int _close_descriptor(self, int fd, bint reset) except -1:
+        sock = self.sock
+        if sock is not None and self.sock_is_ours:
+            sock.detach()
+            sock = None
+        if sock is None:
+            if reset:
+                fn_close_reset(fd)
+            else:
+                fn_close(fd)
+            return 0
+        if reset:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        release_socket(sock)
+        sock.close()
+        return 0
+
+    def __del__(self):
+        if self.fd < 0:
+            return
+        warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+        self.release()
+
+    # -- extra info --
+
+    def get_extra_info(self, name, default=None):
+        """'socket', 'sockname', 'peername', what the maker of the transport handed in, or default."""
+        if name == "socket":
+            return default if (sock := self._socket()) is None else trsock.TransportSocket(sock)
+        if name == "peername":
+            value = self._address(&self.peer, True)
+        elif name == "sockname":
+            value = self._address(&self.local, False)
+        else:
+            return default if self.extra is None else self.extra.get(name, default)
+        return default if value is None else value
+
+    cdef object _socket(self):
+        cdef int family
+        if self.sock is None and self.fd >= 0:
+            sock = socket.socket(fileno=self.fd)
+            self.sock = sock
+            self.sock_is_ours = True
+        return self.sock
+
+    @property
+    def _sock(self):
+        return self._socket()
+
+    @property
+    def _sock_fd(self):
+        return self.fd
+
+    cdef object _address(self, RawAddress *known, bint of_peer):
+        cdef sockaddr_storage storage
+        cdef socklen_t addr_len = sizeof(sockaddr_storage)
+        cdef int r
+        if known.length:
+            return address_to_python(<sockaddr *>known.bytes, known.length)
+        if self.fd < 0:
+            return None
+        r = (getpeername if of_peer else getsockname)(self.fd, <sockaddr *>&storage, &addr_len)
+        return None if r < 0 else address_to_python(<sockaddr *>&storage, addr_len)
+
+
+
+cdef int detach_from_server(server, transport) except -1:
+    if _server_wants_transport:
+        server._detach(transport)
+    else:
+        server._detach()
+    return 0
+
+
+cdef int attach_to_server(server, transport) except -1:
+    if _server_wants_transport:
+        server._attach(transport)
+    else:
+        server._attach()
+    return 0
+
+
+def _takes_transport():
+    from asyncio.base_events import Server
+    return Server._detach.__code__.co_argcount > 1  # since 3.13 a server knows its transports
+
+
+cdef bint _server_wants_transport = _takes_transport()
+
+
+cdef int hold_socket(sock) except -1:
+    """Keep the descriptor open though its owner may call sock.close() (invariant 5)."""
+    if isinstance(sock, socket.socket):
+        sock._io_refs += 1
+    return 0
+
+
+cdef int release_socket(sock) except -1:
+    if isinstance(sock, socket.socket) and sock._io_refs > 0:
+        sock._io_refs -= 1
+    return 0

@@ -1,0 +1,17 @@
+from fastnet_c.handle cimport Handle
+from fastnet_c.poller cimport Watcher
+from fastnet_c.reactor cimport Reactor
+
+
+cdef class FdWatcher(Watcher):
+    """The callbacks of add_reader() and add_writer() on one descriptor."""
+    cdef:
+        Reactor loop
+        Handle reader, writer
+
+    cdef int update(self) except -1
+
+
+cdef int set_reader(Reactor loop, int fd, Handle handle) except -1
+cdef int set_writer(Reactor loop, int fd, Handle handle) except -1
+cdef long live_fd_watchers() noexcept

@@ -1,0 +1,97 @@
+"""add_reader() and add_writer(): level-triggered, because callers need not read until EAGAIN.
+
+The table's word is not enough to know that the kernel still watches a descriptor: its owner may have closed it, and
+the number may be another file's by now. So each change goes to the kernel, which says ENOENT where it forgot.
+"""
+from libc.stdint cimport uint32_t
+
+from fastnet_c.poller cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+
+cdef long live = 0
+
+
+cdef long live_fd_watchers() noexcept:
+    return live
+
+
+cdef class FdWatcher(Watcher):
+    def __cinit__(self):
+        global live
+        live += 1
+
+    def __dealloc__(self):
+        global live
+        live -= 1
+
+    cdef int on_events(self, uint32_t events) except -1:
+        cdef Handle reader = self.reader
+        if reader is not None and events & ~EPOLLOUT:
+            reader.run()
+        if self.writer is not None and events & ~EPOLLIN:  # the reader may have removed it
+            self.writer.run()
+        return 0
+
+    cdef int update(self) except -1:
+        """Bring the poller up to what is wanted."""
+        cdef uint32_t events = (EPOLLIN if self.reader is not None else 0) | (
+            EPOLLOUT if self.writer is not None else 0)
+        if not events:
+            self.loop.poller.remove(self)
+        elif self.loop.poller.find(self.fd) is self:
+            self.loop.poller.modify(self, events)
+        else:
+            self.loop.poller.add(self, events)
+        return 0
+
+    def __repr__(self):
+        return f"<fastnet descriptor {self.fd} reader={self.reader!r} writer={self.writer!r}>"
+
+
+cdef FdWatcher _watcher_of(Reactor loop, int fd, bint make):
+    cdef FdWatcher watcher
+    known = loop.poller.find(fd)
+    if type(known) is FdWatcher:
+        return <FdWatcher>known
+    if not make:
+        return None
+    watcher = FdWatcher.__new__(FdWatcher)
+    watcher.loop = loop
+    watcher.fd = fd
+    return watcher
+
+
+cdef int _set(FdWatcher watcher, Handle reader, Handle writer) except -1:
+    cdef Handle old_reader = watcher.reader, old_writer = watcher.writer
+    watcher.reader, watcher.writer = reader, writer
+    try:
+        watcher.update()
+    except BaseException:
+        watcher.reader, watcher.writer = old_reader, old_writer
+        raise
+    if old_reader is not None and old_reader is not reader:
+        old_reader.cancel()
+    if old_writer is not None and old_writer is not writer:
+        old_writer.cancel()
+    return 0
+
+
+cdef int set_reader(Reactor loop, int fd, Handle handle) except -1:
+    """Make handle (None: nothing) what runs when fd is readable: 1 if there was another before, else 0."""
+    cdef FdWatcher watcher = _watcher_of(loop, fd, handle is not None)
+    if watcher is None:
+        return 0
+    had = watcher.reader is not None
+    if had or handle is not None:
+        _set(watcher, handle, watcher.writer)
+    return had
+
+
+cdef int set_writer(Reactor loop, int fd, Handle handle) except -1:
+    """Make handle (None: nothing) what runs when fd is writable: 1 if there was another before, else 0."""
+    cdef FdWatcher watcher = _watcher_of(loop, fd, handle is not None)
+    if watcher is None:
+        return 0
+    had = watcher.writer is not None
+    if had or handle is not None:
+        _set(watcher, watcher.reader, handle)
+    return had

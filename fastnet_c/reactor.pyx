@@ -1,0 +1,300 @@
+"""One turn of the loop, and what all parts of the core share: the ready ring, held writes, the wake-up.
+
+A turn, in asyncio's order: poll; run what was ready before the poll; dispatch the events; run the timers that are
+due. What these schedule waits for the next turn. A poll is left out for one turn when the ready ring has work and
+a poll has just been made, so that a task woken by an event costs no second system call.
+
+Owns the poller, the timers and the scratch buffer. Called by the Loop; calls Runnable.run, Watcher.on_events,
+Watcher.on_flush.
+"""
+import os
+from asyncio.base_events import _format_handle
+from asyncio.log import logger
+
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.list cimport PyList_GET_ITEM
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy
+
+from fastnet_c.handle cimport fn_has_weakrefs
+from fastnet_c.poller cimport EPOLLET, EPOLLIN, fn_close, fn_epoll_wait
+
+cdef extern from "csrc/pycore.h":
+    void fn_slot_put(PyObject *list, Py_ssize_t i, PyObject *o) noexcept
+    PyObject *fn_slot_take(PyObject *list, Py_ssize_t i) noexcept
+    int Py_REFCNT(PyObject *o) noexcept
+
+cdef extern from "csrc/syscalls.h":
+    int eventfd(unsigned int value, int flags) noexcept
+    ssize_t write(int fd, const void *data, size_t len) noexcept
+    enum:
+        EFD_CLOEXEC, EFD_NONBLOCK, EINTR, EAGAIN, EBADF
+
+cdef enum:
+    READY_MIN = 64             # a power of two
+    SPARE_HANDLES = 256
+    MAX_EVENTS = 256           # poller.pyx's
+
+# A longer wait is cut into such pieces, as asyncio's (one day).
+cdef int64_t MAX_WAIT_NS = <int64_t>24 * 3600 * 1000000000
+
+
+cdef class Waker(Watcher):
+    """An eventfd that ends a wait. Edge-triggered: each write is an event, so nobody ever has to read it."""
+
+    def __cinit__(self):
+        self.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if self.fd < 0:
+            PyErr_SetFromErrno(OSError)
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            fn_close(self.fd)
+
+    cdef int on_events(self, uint32_t events) except -1:
+        return 0
+
+
+cdef class Reactor:
+    def __cinit__(self, *args, **kwargs):
+        self.scratch = <char *>malloc(SCRATCH_BYTES)
+        self.held_size = 16
+        self.held = <PyObject **>malloc(self.held_size * sizeof(PyObject *))
+        if self.scratch is NULL or self.held is NULL:
+            raise MemoryError
+        self.ready = [None] * READY_MIN
+        self.ready_mask = READY_MIN - 1
+        self.spare_handles = []
+        self.timers = TimerQueue()
+        self.poller = Poller()
+        self.waker = Waker()
+        self.poller.add(self.waker, EPOLLIN | EPOLLET)
+
+    def __dealloc__(self):
+        free(self.scratch)
+        while self.held_count:
+            self.held_count -= 1
+            Py_DECREF(<object>self.held[self.held_count])
+        free(self.held)
+
+    # -- the ready ring --
+
+    cdef int push(self, Runnable runnable) except -1:
+        """Run it in the next turn."""
+        if self.closed:
+            raise RuntimeError("Event loop is closed")
+        while self.ready_count > self.ready_mask:
+            self._grow_ready()
+        fn_slot_put(<PyObject *>self.ready, (self.ready_head + self.ready_count) & self.ready_mask,
+                    <PyObject *>runnable)
+        self.ready_count += 1
+        return 0
+
+    cdef int _grow_ready(self) except -1:
+        cdef list old = self.ready, new
+        cdef Py_ssize_t i
+        # Making a list may run the collector, and with it anybody's call_soon(): look again afterwards.
+        new = [None] * (2 * (self.ready_mask + 1))
+        if self.ready is not old:
+            return 0
+        for i in range(self.ready_count):
+            new[i] = old[(self.ready_head + i) & self.ready_mask]
+        self.ready = new
+        self.ready_head = 0
+        self.ready_mask = 2 * self.ready_mask + 1
+        return 0
+
+    cdef int _run_ready(self, Py_ssize_t n) except -1:
+        cdef PyObject *item
+        cdef Runnable runnable
+        while n > 0 and self.ready_count > 0:
+            n -= 1
+            item = fn_slot_take(<PyObject *>self.ready, self.ready_head)
+            self.ready_head = (self.ready_head + 1) & self.ready_mask
+            self.ready_count -= 1
+            runnable = <Runnable>item
+            Py_DECREF(runnable)
+            self.counters.callbacks += 1
+            if self.debug:
+                self._run_timed(runnable, 0)
+            else:
+                runnable.run()
+            if self.held_count:
+                self._flush_held()
+            if type(runnable) is Handle and Py_REFCNT(<PyObject *>runnable) == 1:
+                self._keep_handle(<Handle>runnable)
+        return 0
+
+    cdef int _keep_handle(self, Handle handle) except -1:
+        if len(self.spare_handles) < SPARE_HANDLES and not fn_has_weakrefs(handle):
+            handle._callback = handle._args = handle._context = handle._loop = None
+            handle._source_traceback = handle._repr = None
+            handle._cancelled = False
+            self.spare_handles.append(handle)
+        return 0
+
+    # -- held writes (invariant 10) --
+
+    cdef int hold(self, Watcher watcher) except -1:
+        """Call watcher.on_flush() when the running callback has returned."""
+        cdef PyObject **more
+        if self.held_count == self.held_size:
+            more = <PyObject **>realloc(self.held, 2 * self.held_size * sizeof(PyObject *))
+            if more is NULL:
+                raise MemoryError
+            self.held = more
+            self.held_size *= 2
+        Py_INCREF(watcher)
+        self.held[self.held_count] = <PyObject *>watcher
+        self.held_count += 1
+        return 0
+
+    cdef int _flush_held(self) except -1:
+        cdef int i = 0
+        cdef Watcher watcher
+        try:
+            while i < self.held_count:  # flushing may call resume_writing(), which may write more
+                watcher = <Watcher>self.held[i]
+                i += 1
+                watcher.on_flush()
+        finally:
+            # After an error (KeyboardInterrupt) the rest keeps its place.
+            self._drop_held(i)
+        return 0
+
+    cdef int _drop_held(self, int n) except -1:
+        cdef int i, left = self.held_count - n
+        cdef PyObject *first
+        if n == 1 and left == 0:
+            first = self.held[0]
+            self.held_count = 0
+            Py_DECREF(<object>first)
+            return 0
+        cdef list dropped = [<object>self.held[i] for i in range(n)]
+        for i in range(left):
+            self.held[i] = self.held[n + i]
+        self.held_count = left
+        for watcher in dropped:
+            Py_DECREF(watcher)
+        return 0
+
+    # -- waking up --
+
+    cdef int wake(self) except -1:
+        """End the wait, if there is one; from any thread that has the GIL."""
+        cdef uint64_t one = 1
+        if self.waiting and not self.woken:
+            self.woken = True
+            self.counters.wakeups += 1
+            write(self.waker.fd, &one, 8)
+        return 0
+
+    # -- a turn --
+
+    cdef double now(self) except? -1.0:
+        return <double>fn_now_ns() / 1e9
+
+    cdef int64_t _now_ns(self) except -1:
+        if self.clock_overridden:
+            return <int64_t>(<double>self.time() * 1e9)
+        return fn_now_ns()
+
+    cdef int run_turn(self) except -1:
+        cdef Py_ssize_t before, due
+        cdef Watcher watcher
+        cdef uint32_t events
+        self.counters.turns += 1
+        if self.poller.next == self.poller.ready:
+            if self.ready_count and self.just_polled:
+                self.just_polled = False
+            else:
+                self._poll()
+        before = self.ready_count
+        due = self._schedule_due() if self.timers.heap.count else 0
+        self.holding = True
+        if before:
+            self._run_ready(before)
+        while self.poller.next < self.poller.ready:
+            watcher = self.poller.next_event(&events)
+            if watcher is None:
+                break
+            self.counters.events += 1
+            if self.debug:
+                self._run_timed(watcher, events)
+            else:
+                watcher.on_events(events)
+            if self.held_count:
+                self._flush_held()
+        if due:
+            self._run_ready(due)
+        return 0
+
+    cdef int _poll(self) except -1:
+        cdef int64_t timeout_ns = self._timeout_ns()
+        cdef int n
+        self.just_polled = True
+        self.counters.polls += 1
+        if timeout_ns == 0:
+            n = fn_epoll_wait(self.poller.epfd, self.poller.events, MAX_EVENTS, 0)
+        else:
+            self.counters.blocking_polls += 1
+            self.waiting = True
+            with nogil:
+                n = fn_epoll_wait(self.poller.epfd, self.poller.events, MAX_EVENTS, timeout_ns)
+            self.waiting = self.woken = False
+        self.poller.next = 0
+        self.poller.ready = n if n > 0 else 0
+        PyErr_CheckSignals()
+        if n < 0 and n != -EINTR:
+            raise OSError(-n, f"{os.strerror(-n)} (epoll_wait)")
+        return 0
+
+    cdef int64_t _timeout_ns(self) except -2:
+        cdef int64_t due_ns
+        if self.ready_count or self.stopping:
+            return 0
+        if not self.timers.heap.count:
+            return -1
+        due_ns = self.timers.next_ns()
+        if due_ns < 0:
+            return -1
+        return min(max(0, due_ns - self._now_ns()), MAX_WAIT_NS)
+
+    cdef Py_ssize_t _schedule_due(self) except -1:
+        cdef int64_t now_ns = self._now_ns()
+        cdef Py_ssize_t n = 0
+        while True:
+            timer = self.timers.pop_due(now_ns)
+            if timer is None:
+                return n
+            self.push(timer)
+            n += 1
+
+    cdef int _run_timed(self, Runnable runnable, uint32_t events) except -1:
+        """Debug mode: run it, and log what took long."""
+        cdef int64_t start_ns = fn_now_ns()
+        cdef double seconds
+        self._current_handle = runnable
+        try:
+            if events:
+                (<Watcher>runnable).on_events(events)
+            else:
+                runnable.run()
+            if self.held_count:
+                self._flush_held()
+        finally:
+            self._current_handle = None
+        seconds = (fn_now_ns() - start_ns) / 1e9
+        if seconds >= self.slow_callback_duration:
+            what = _format_handle(runnable) if isinstance(runnable, Handle) else repr(runnable)
+            logger.warning("Executing %s took %.3f seconds", what, seconds)
+        return 0
+
+    cdef int end(self) except -1:
+        """Leave run_forever: also after an error nothing that was written may stay behind."""
+        self.holding = False
+        self.just_polled = False
+        if self.held_count:
+            self._flush_held()
+        return 0
