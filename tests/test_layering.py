@@ -24,7 +24,7 @@ CORE_ROWS = [
 ]
 PACKAGE_ROWS = [
     ["_version", "_platform"],
-    ["protocols", "transports"],
+    ["protocols", "transports", "_signals", "_sockcalls", "_unix"],
     ["loop"],
     ["policy", "runner"],
     ["__init__"],
