@@ -14,7 +14,7 @@ from fastnet_c.handle cimport Handle, PyContext_CopyCurrent, new_handle
 from fastnet_c.poller cimport Watcher
 from fastnet_c.reactor cimport Reactor, fn_now_ns
 from fastnet_c.stream cimport StreamTransport, live_transports, stream_of_socket
-from fastnet_c.timers cimport TimerHandle, deadline_ns
+from fastnet_c.timers cimport TimerHandle
 
 cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object o, object name, PyObject *value) except -1
@@ -136,7 +136,7 @@ cdef class Loop(Reactor):
         timer._when = when
         if self.debug:
             timer._source_traceback = format_helpers.extract_stack(sys._getframe(0))
-        self.timers.add(timer, deadline_ns(when))
+        self.timers.add(timer)
         return timer
 
     # -- running --
@@ -204,6 +204,7 @@ cdef class Loop(Reactor):
             if type(watcher) is Acceptor:
                 (<Acceptor>watcher).stop()
         self.spare.close()
+        self.waker.close()
 
     # -- descriptors --
 

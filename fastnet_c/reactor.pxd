@@ -16,6 +16,10 @@ cdef struct Counters:
     int64_t connections, ring_bytes
 
 
+cdef class Waker(Watcher):
+    cdef int close(self) except -1
+
+
 cdef class Reactor:
     cdef:
         Poller poller
@@ -40,7 +44,7 @@ cdef class Reactor:
         bint just_polled           # the ready ring has not had a turn since the last poll
         bint waiting               # in a poll that may block, without the GIL
         bint woken                 # a wake-up is on its way
-        Watcher waker
+        Waker waker
 
     cdef int push(self, Runnable runnable) except -1
     cdef int hold(self, Watcher watcher) except -1
@@ -54,7 +58,7 @@ cdef class Reactor:
     cdef int _keep_handle(self, Handle handle) except -1
     cdef int _flush_held(self) except -1
     cdef int _drop_held(self, int n) except -1
-    cdef int64_t _now_ns(self) except -1
+    cdef double _clock(self) except? -1.0
     cdef int _poll(self) except -1
     cdef int64_t _timeout_ns(self) except -2
     cdef Py_ssize_t _schedule_due(self) except -1

@@ -19,6 +19,7 @@ from libc.string cimport memcpy
 
 from fastnet_c.handle cimport fn_has_weakrefs
 from fastnet_c.poller cimport EPOLLET, EPOLLIN, fn_close, fn_epoll_wait
+from fastnet_c.timers cimport TimerHandle, wait_ns
 
 cdef extern from "csrc/pycore.h":
     void fn_slot_put(PyObject *list, Py_ssize_t i, PyObject *o) noexcept
@@ -36,9 +37,6 @@ cdef enum:
     SPARE_HANDLES = 256
     MAX_EVENTS = 256           # poller.pyx's
 
-# A longer wait is cut into such pieces, as asyncio's (one day).
-cdef int64_t MAX_WAIT_NS = <int64_t>24 * 3600 * 1000000000
-
 
 cdef class Waker(Watcher):
     """An eventfd that ends a wait. Edge-triggered: each write is an event, so nobody ever has to read it."""
@@ -49,10 +47,15 @@ cdef class Waker(Watcher):
             PyErr_SetFromErrno(OSError)
 
     def __dealloc__(self):
-        if self.fd >= 0:
-            fn_close(self.fd)
+        self.close()
 
     cdef int on_events(self, uint32_t events) except -1:
+        return 0
+
+    cdef int close(self) except -1:
+        if self.fd >= 0:
+            fn_close(self.fd)
+            self.fd = -1
         return 0
 
 
@@ -195,21 +198,22 @@ cdef class Reactor:
     cdef double now(self) except? -1.0:
         return <double>fn_now_ns() / 1e9
 
-    cdef int64_t _now_ns(self) except -1:
-        if self.clock_overridden:
-            return <int64_t>(<double>self.time() * 1e9)
-        return fn_now_ns()
+    cdef double _clock(self) except? -1.0:
+        """The time that timers follow."""
+        return self.time() if self.clock_overridden else self.now()
 
     cdef int run_turn(self) except -1:
         cdef Py_ssize_t before, due
         cdef Watcher watcher
         cdef uint32_t events
         self.counters.turns += 1
+        if self.ready_count and self.just_polled and self.poller.next == self.poller.ready:
+            # What the last turn made ready: no look at descriptors or timers in between.
+            self.just_polled = False
+            self.holding = True
+            return self._run_ready(self.ready_count)
         if self.poller.next == self.poller.ready:
-            if self.ready_count and self.just_polled:
-                self.just_polled = False
-            else:
-                self._poll()
+            self._poll()
         before = self.ready_count
         due = self._schedule_due() if self.timers.heap.count else 0
         self.holding = True
@@ -251,21 +255,16 @@ cdef class Reactor:
         return 0
 
     cdef int64_t _timeout_ns(self) except -2:
-        cdef int64_t due_ns
         if self.ready_count or self.stopping:
             return 0
-        if not self.timers.heap.count:
-            return -1
-        due_ns = self.timers.next_ns()
-        if due_ns < 0:
-            return -1
-        return min(max(0, due_ns - self._now_ns()), MAX_WAIT_NS)
+        first = self.timers.first() if self.timers.heap.count else None
+        return -1 if first is None else wait_ns((<TimerHandle>first)._when, self._clock())
 
     cdef Py_ssize_t _schedule_due(self) except -1:
-        cdef int64_t now_ns = self._now_ns()
+        cdef double now = self._clock()
         cdef Py_ssize_t n = 0
         while True:
-            timer = self.timers.pop_due(now_ns)
+            timer = self.timers.pop_due(now)
             if timer is None:
                 return n
             self.push(timer)

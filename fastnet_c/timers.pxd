@@ -5,13 +5,13 @@ from fastnet_c.handle cimport Handle
 
 cdef extern from "csrc/heap.h":
     ctypedef struct fn_timer:
-        int64_t when_ns
+        double when
         uint64_t seq
         uint32_t slot
     ctypedef struct fn_heap:
         fn_timer *items
         size_t count
-    int fn_heap_push(fn_heap *h, int64_t when_ns, uint64_t seq, uint32_t slot) noexcept
+    int fn_heap_push(fn_heap *h, double when, uint64_t seq, uint32_t slot) noexcept
     fn_timer fn_heap_pop(fn_heap *h) noexcept
     void fn_heap_rebuild(fn_heap *h) noexcept
     void fn_heap_free(fn_heap *h) noexcept
@@ -32,13 +32,13 @@ cdef class TimerQueue:
         uint64_t next_seq
         size_t cancelled           # of those in the heap
 
-    cdef int add(self, TimerHandle timer, int64_t when_ns) except -1
-    cdef TimerHandle pop_due(self, int64_t now_ns)
-    cdef int64_t next_ns(self) except -2
+    cdef int add(self, TimerHandle timer) except -1
+    cdef TimerHandle pop_due(self, double now)
+    cdef TimerHandle first(self)
     cdef int clear(self) except -1
 
     cdef TimerHandle _release(self, uint32_t slot)
     cdef _compact(self)
 
 
-cdef int64_t deadline_ns(double when) except -1
+cdef int64_t wait_ns(double when, double now) noexcept

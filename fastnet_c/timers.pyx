@@ -1,4 +1,4 @@
-"""Timers: a heap keyed by (deadline in ns, order of making); a cancelled timer stays until it comes up, or until
+"""Timers: a heap keyed by (deadline, order of making); a cancelled timer stays until it comes up, or until
 most are cancelled and the heap is rebuilt without them.
 
 The queue owns the timers through a list, where the collector sees them; the heap holds indices only.
@@ -10,23 +10,15 @@ from libc.math cimport ceil
 cdef enum:
     COMPACT_MIN = 100
 
-# The farthest deadline that is kept as such (some 146 years): a later one never comes.
-cdef int64_t FAR_NS = <int64_t>1 << 62
+# A longer wait is cut into pieces of a day, as asyncio's.
+cdef double MAX_WAIT = 24 * 3600.0
 
 
-cdef int64_t deadline_ns(double when) except -1:
-    """The first nanosecond at which a clock shown in float seconds is at or past `when`: never early."""
-    cdef int64_t ns
-    if when != when:
-        raise ValueError("the time of a timer must be a number of seconds, not NaN")
-    if when >= 4.0e9:
-        return FAR_NS
-    if when <= 0:
+cdef int64_t wait_ns(double when, double now) noexcept:
+    """How long to wait from now to when: in ns, rounded up, a day at most."""
+    if when <= now:
         return 0
-    ns = <int64_t>ceil(when * 1e9)
-    while <double>ns / 1e9 < when:
-        ns += 1
-    return ns
+    return <int64_t>ceil(min(when - now, MAX_WAIT) * 1e9)
 
 
 cdef class TimerHandle(Handle):
@@ -85,15 +77,17 @@ cdef class TimerQueue:
     def __dealloc__(self):
         fn_heap_free(&self.heap)
 
-    cdef int add(self, TimerHandle timer, int64_t when_ns) except -1:
+    cdef int add(self, TimerHandle timer) except -1:
         cdef uint32_t slot
+        if timer._when != timer._when:
+            raise ValueError("the time of a timer must be a number of seconds, not NaN")
         if self.free_slots:
             slot = self.free_slots.pop()
             self.slots[slot] = timer
         else:
             slot = <uint32_t>len(self.slots)
             self.slots.append(timer)
-        if fn_heap_push(&self.heap, when_ns, self.next_seq, slot) < 0:
+        if fn_heap_push(&self.heap, timer._when, self.next_seq, slot) < 0:
             self._release(slot)
             raise MemoryError
         self.next_seq += 1
@@ -108,24 +102,23 @@ cdef class TimerQueue:
         timer._scheduled = False
         return timer
 
-    cdef TimerHandle pop_due(self, int64_t now_ns):
-        """The next live timer whose deadline has come, or None; drops cancelled ones on the way."""
+    cdef TimerHandle first(self):
+        """The live timer that is due first, or None; drops cancelled ones before it."""
         cdef TimerHandle timer
-        while self.heap.count and self.heap.items[0].when_ns <= now_ns:
-            timer = self._release(fn_heap_pop(&self.heap).slot)
+        while self.heap.count:
+            timer = <TimerHandle>self.slots[self.heap.items[0].slot]
             if not timer._cancelled:
                 return timer
+            self._release(fn_heap_pop(&self.heap).slot)
             self.cancelled -= 1
         return None
 
-    cdef int64_t next_ns(self) except -2:
-        """The deadline of the first live timer, or -1."""
-        while self.heap.count:
-            if not (<TimerHandle>self.slots[self.heap.items[0].slot])._cancelled:
-                return self.heap.items[0].when_ns
-            self._release(fn_heap_pop(&self.heap).slot)
-            self.cancelled -= 1
-        return -1
+    cdef TimerHandle pop_due(self, double now):
+        """Take out the first live timer if its time has come, else None."""
+        cdef TimerHandle timer = self.first()
+        if timer is None or timer._when > now:
+            return None
+        return self._release(fn_heap_pop(&self.heap).slot)
 
     cdef _compact(self):
         cdef size_t i, kept = 0

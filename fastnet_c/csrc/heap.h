@@ -1,4 +1,4 @@
-/* A binary heap of deadlines, least (when_ns, seq) first: equal deadlines come in the order of their making.
+/* A binary heap of deadlines, least (when, seq) first: equal deadlines come in the order of their making.
  * Holds no references: `slot` says where the owner keeps the timer. */
 #ifndef FN_HEAP_H
 #define FN_HEAP_H
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 typedef struct {
-    int64_t when_ns;
+    double when; /* seconds on the loop's clock */
     uint64_t seq;
     uint32_t slot;
 } fn_timer;
@@ -17,7 +17,7 @@ typedef struct {
 } fn_heap;
 
 static inline int fn_timer_before(const fn_timer *a, const fn_timer *b) {
-    return a->when_ns < b->when_ns || (a->when_ns == b->when_ns && a->seq < b->seq);
+    return a->when < b->when || (a->when == b->when && a->seq < b->seq);
 }
 
 static inline void fn_heap_up(fn_heap *h, size_t i) {
@@ -44,7 +44,7 @@ static inline void fn_heap_down(fn_heap *h, size_t i) {
     h->items[i] = item;
 }
 
-static inline int fn_heap_push(fn_heap *h, int64_t when_ns, uint64_t seq, uint32_t slot) {
+static inline int fn_heap_push(fn_heap *h, double when, uint64_t seq, uint32_t slot) {
     if (h->count == h->cap) {
         size_t cap = h->cap ? h->cap * 2 : 64;
         fn_timer *items = (fn_timer *)realloc(h->items, cap * sizeof(fn_timer));
@@ -52,7 +52,7 @@ static inline int fn_heap_push(fn_heap *h, int64_t when_ns, uint64_t seq, uint32
         h->items = items;
         h->cap = cap;
     }
-    h->items[h->count].when_ns = when_ns;
+    h->items[h->count].when = when;
     h->items[h->count].seq = seq;
     h->items[h->count].slot = slot;
     fn_heap_up(h, h->count++);
