@@ -155,7 +155,8 @@ async def gone(transport: Any, protocol: Any) -> None:
     """Aborts what still lives, and waits until its connection_lost has been called."""
     if protocol.transport is None:
         return
-    transport.abort()
+    if not protocol.count("lost"):
+        transport.abort()
     await protocol.until_seen("lost")
     await asyncio.sleep(0)
 
