@@ -15,6 +15,7 @@ cdef class Endpoint(BaseTransport):
     """A transport that owns a descriptor (Watcher.fd)."""
     cdef:
         object sock            # the socket handed in, or the one made on demand; None
+        object sock_view       # the TransportSocket of it that was given out, or None
         dict extra             # what was handed in for get_extra_info(), or None
         RawAddress peer, local
         unsigned char is_unix

@@ -82,8 +82,10 @@ cdef class Endpoint(BaseTransport):
     def get_extra_info(self, name, default=None):
         """'socket', 'sockname', 'peername', what the maker of the transport handed in, or default."""
         if name == "socket":
-            return default if (sock := self._socket()) is None else trsock.TransportSocket(sock)
-        if name == "peername":
+            if self.sock_view is None and (sock := self._socket()) is not None:
+                self.sock_view = trsock.TransportSocket(sock)
+            value = self.sock_view
+        elif name == "peername":
             value = self._address(&self.peer, True)
         elif name == "sockname":
             value = self._address(&self.local, False)
@@ -92,7 +94,6 @@ cdef class Endpoint(BaseTransport):
         return default if value is None else value
 
     cdef object _socket(self):
-        cdef int family
         if self.sock is None and self.fd >= 0:
             sock = socket.socket(fileno=self.fd)
             self.sock = sock

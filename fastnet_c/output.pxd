@@ -28,7 +28,8 @@ cdef class OutputTransport(Endpoint):
 
     cdef int _check_writable(self, str name) except -1
     cdef int _put(self, object data) except -1
-    cdef int _flush_now(self) except -1
+    cdef int _put_mutable(self, object data) except -1
+    cdef int _new_out(self) except -1
     cdef int _queue(self, bytes data) except -1
     cdef int _copy_to_ring(self, const char *data, size_t size) except -1
     cdef int _check_memory(self, int r) except -1

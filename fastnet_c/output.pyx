@@ -130,39 +130,64 @@ cdef class OutputTransport(Endpoint):
         """Hold or queue one buffer; the caller flushes where nothing is held."""
         cdef Py_ssize_t size
         if not PyBytes_CheckExact(data):
-            data = bytes(data)  # what it holds now, whatever its owner does to it later
+            if self.write_blocked or not self.loop.holding or len(data) > HOLD_BYTES:
+                return self._put_mutable(data)
+            data = bytes(data)  # what it holds now, whatever its owner does to it until the callback ends
         size = PyBytes_GET_SIZE(data)
         if size == 0:
             return 0
         if self.out is NULL and self.one_write is None:
             self.one_write = <bytes>data
-            if self.loop.holding and not self.in_held:
-                self.loop.hold(self)
-                self.in_held = True
-            if size > self.high_water or size > HOLD_BYTES:
-                return self._flush_now()
-            return 0
-        self._queue(<bytes>data)
-        if self.write_blocked:
-            return self.maybe_pause()
+        else:
+            self._queue(<bytes>data)
+            if self.write_blocked:
+                return self.maybe_pause()
         if self.loop.holding and not self.in_held:
             self.loop.hold(self)
             self.in_held = True
-        if self.out.bytes > <size_t>self.high_water or self.out.bytes > HOLD_BYTES:
-            return self._flush_now()
+        size = self.buffered_bytes()
+        if size > self.high_water or size > HOLD_BYTES:
+            self.flush()
+            return self.maybe_pause()
         return 0
 
-    cdef int _flush_now(self) except -1:
-        self.flush()
+    cdef int _put_mutable(self, object data) except -1:
+        """Send a buffer that may change under us, and copy what is left of it."""
+        cdef Py_buffer view
+        cdef Py_ssize_t n = 0
+        if isinstance(data, memoryview) and not data.c_contiguous:
+            data = bytes(data)
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            self.flush()  # what was written before
+            if self.lost_scheduled or view.len == 0:
+                return 0
+            if self.out is NULL:
+                n = fn_send(self.fd, view.buf, view.len)
+                if n < 0 and n != -EAGAIN:
+                    return self._write_failed(n)
+                n = max(n, 0)
+                if n == view.len:
+                    return self._output_done() if self.state == CLOSING else 0
+                self._new_out()
+            self._copy_to_ring(<const char *>view.buf + n, view.len - n)
+        finally:
+            PyBuffer_Release(&view)
+        if not self.write_blocked:
+            self.drain()  # until the socket says that it is full
         return self.maybe_pause()
+
+    cdef int _new_out(self) except -1:
+        self.out = fn_outq_new()
+        if self.out is NULL:
+            raise MemoryError
+        return 0
 
     cdef int _queue(self, bytes data) except -1:
         cdef bytes first = self.one_write
         cdef size_t size = PyBytes_GET_SIZE(data)
         if self.out is NULL:
-            self.out = fn_outq_new()
-            if self.out is NULL:
-                raise MemoryError
+            self._new_out()
             if first is not None:
                 self.one_write = None
                 self._check_memory(fn_outq_ref(self.out, <PyObject *>first, PyBytes_AS_STRING(first),
@@ -207,9 +232,7 @@ cdef class OutputTransport(Endpoint):
 
     cdef int _queue_rest(self, bytes data, Py_ssize_t sent, bint full) except -1:
         cdef Py_ssize_t rest = PyBytes_GET_SIZE(data) - sent
-        self.out = fn_outq_new()
-        if self.out is NULL:
-            raise MemoryError
+        self._new_out()
         self.one_write = None
         if rest >= SMALL_BYTES:
             self._check_memory(fn_outq_ref(self.out, <PyObject *>data, PyBytes_AS_STRING(data) + sent, rest))

@@ -107,6 +107,16 @@ cdef class StreamTransport(OutputTransport):
             self.loop.poller.modify(self, UNIX_EVENTS | (EPOLLOUT if on else 0))
         return 0
 
+    cdef int release(self) except -1:
+        cdef int i
+        if self.fd >= 0 and self.read_ready and not self.force_closed and not self.is_unix:
+            # To close with unread input makes TCP send RST, which takes what the peer has not read of our last
+            # words: throw away what has come already, within a turn's budget (RFC 9293, 3.6.1; RFC 2525, 2.17).
+            for i in range(READ_BUDGET // SCRATCH_BYTES):
+                if fn_recv(self.fd, self.loop.scratch, SCRATCH_BYTES) < SCRATCH_BYTES:
+                    break
+        return OutputTransport.release(self)
+
     cdef int do_work(self, unsigned int work) except -1:
         enter_context(self.context)
         try:

@@ -31,6 +31,7 @@ cdef class BaseTransport(Watcher):
         State state
         unsigned char protocol_paused
         unsigned char lost_scheduled
+        unsigned char force_closed      # by an error, abort() or reset(): nothing is waited for
         unsigned int dropped_writes
         unsigned int pending   # WORK_* on the ready ring
 

@@ -110,7 +110,7 @@ cdef class BaseTransport(Watcher):
         self.drop_output()
         if self.state < CLOSING:
             self.set_state(CLOSING)
-        self.lost_scheduled = True
+        self.lost_scheduled = self.force_closed = True
         self.error = exc
         self.schedule(WORK_LOST)
         return 0
