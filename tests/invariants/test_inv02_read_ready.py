@@ -118,11 +118,10 @@ def test_small_buffers(loop: asyncio.AbstractEventLoop, attach: Any, size: int) 
     run(loop, main())
 
 
+@pytest.mark.parametrize("kind", ["tcp"], indirect=True)
 @pytest.mark.parametrize("buffered", [False, True])
-def test_urgent_data_stops_a_read(loop: asyncio.AbstractEventLoop, attach: Any, kind: str, buffered: bool) -> None:
+def test_urgent_data_stops_a_read(loop: asyncio.AbstractEventLoop, attach: Any, buffered: bool) -> None:
     """recv stops at urgent data: a short read is no proof of an empty socket, and no new edge comes."""
-    if kind == "unix":
-        pytest.skip("urgent data is TCP's")
     protocol: Any = BufferedRecorder() if buffered else Recorder()
     transport, peer = attach(protocol)
 
@@ -138,10 +137,9 @@ def test_urgent_data_stops_a_read(loop: asyncio.AbstractEventLoop, attach: Any, 
     run(loop, main())
 
 
-def test_passed_descriptors_stop_a_read(loop: asyncio.AbstractEventLoop, attach: Any, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["unix"], indirect=True)
+def test_passed_descriptors_stop_a_read(loop: asyncio.AbstractEventLoop, attach: Any) -> None:
     """On AF_UNIX recv stops at passed descriptors, without a new edge; the descriptors are the kernel's to close."""
-    if kind == "tcp":
-        pytest.skip("descriptors pass over AF_UNIX")
     protocol = Recorder()
     transport, peer = attach(protocol)
 

@@ -73,6 +73,17 @@ def test_the_socket_handed_in_is_closed_with_the_transport(loop: asyncio.Abstrac
     run(loop, main())
 
 
+def test_the_socket_is_one_object(loop: asyncio.AbstractEventLoop, attach: Any) -> None:
+    """As on asyncio, asking for it twice gives the same object."""
+    protocol = Recorder()
+    transport, _ = attach(protocol)
+    first = transport.get_extra_info("socket")
+    assert transport.get_extra_info("socket") is first
+    transport.abort()
+    turn(loop)
+    turn(loop)
+
+
 @pytest.mark.parametrize("ended_by", ["close", "abort", "reset", "peer"])
 def test_socket_made_on_demand(loop: asyncio.AbstractEventLoop, ended_by: str) -> None:
     """get_extra_info('socket') of an accepted connection: detached at the end, so that it closes no stranger's."""
@@ -90,7 +101,6 @@ def test_socket_made_on_demand(loop: asyncio.AbstractEventLoop, ended_by: str) -
             await asyncio.sleep(0.001)
         protocol = protocols[0]
         sock = protocol.transport.get_extra_info("socket")
-        assert sock is protocol.transport.get_extra_info("socket")
         assert sock.family == socket.AF_INET
         assert sock.getpeername() == peer.getsockname() == protocol.transport.get_extra_info("peername")
         assert sock.getsockname() == peer.getpeername() == protocol.transport.get_extra_info("sockname")

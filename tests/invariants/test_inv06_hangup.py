@@ -51,11 +51,10 @@ def test_end_while_paused(loop: asyncio.AbstractEventLoop, attach: Any, size: in
     run(loop, main())
 
 
+@pytest.mark.parametrize("kind", ["tcp"], indirect=True)
 @pytest.mark.parametrize("size", PAYLOADS[:3])
-def test_reset_while_paused(loop: asyncio.AbstractEventLoop, attach: Any, kind: str, size: int) -> None:
+def test_reset_while_paused(loop: asyncio.AbstractEventLoop, attach: Any, size: int) -> None:
     """What came before an RST is delivered before ECONNRESET is told; the reset alone ends nothing while paused."""
-    if kind == "unix":
-        pytest.skip("RST is TCP's")
     protocol = Recorder()
     transport, peer = attach(protocol)
     payload = os.urandom(size)

@@ -54,11 +54,10 @@ def test_held_until_the_callback_returns(loop: asyncio.AbstractEventLoop, attach
     end(loop, protocol)
 
 
+@pytest.mark.parametrize("kind", ["tcp"], indirect=True)
 @pytest.mark.parametrize("place", ["data_received", "a task's step", "call_soon", "connection_made"])
-def test_one_segment_for_all_writes(loop: asyncio.AbstractEventLoop, attach: Any, kind: str, place: str) -> None:
+def test_one_segment_for_all_writes(loop: asyncio.AbstractEventLoop, attach: Any, place: str) -> None:
     """Counted by the kernel: each small send() makes a segment of its own, as TCP_NODELAY is on."""
-    if kind == "unix":
-        pytest.skip("only TCP counts segments; system calls are counted by tests/test_strace.py")
     sent: list[int] = []
 
     def three(transport: Any) -> None:
@@ -197,10 +196,9 @@ def test_held_bytes_survive_an_exception(loop: asyncio.AbstractEventLoop, attach
     errors.clear()
 
 
-def test_order_between_transports(loop: asyncio.AbstractEventLoop, attach: Any, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["tcp"], indirect=True)
+def test_order_between_transports(loop: asyncio.AbstractEventLoop, attach: Any) -> None:
     """Of two transports written to in one callback, the one written to first is sent first."""
-    if kind == "unix":
-        pytest.skip("the order is read from TCP's arrival: one kind is enough")
     order: list[str] = []
     protocols = [Recorder() for _ in range(4)]
     attached = [attach(protocol) for protocol in protocols]

@@ -250,17 +250,17 @@ def test_a_call_from_another_thread_ends_a_wait(loop: asyncio.AbstractEventLoop)
 
 
 _THREADS = """
-import asyncio, sys, threading
+import asyncio, itertools, sys, threading
 import fastnet
 
-for _ in range(10):
+for _ in range(5):
     loop = fastnet.new_event_loop()
     ran, accepted, refused = [], [0] * 8, [0] * 8
     go = threading.Event()
 
     def post(i):
         go.wait()
-        for n in range(100000):
+        for n in itertools.count():
             try:
                 loop.call_soon_threadsafe(ran.append, (i, n))
             except RuntimeError:

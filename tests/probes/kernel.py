@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import struct
+from collections.abc import Collection
 from pathlib import Path
 
 EPOLLIN, EPOLLPRI, EPOLLOUT, EPOLLERR, EPOLLHUP = 0x1, 0x2, 0x4, 0x8, 0x10
@@ -37,12 +38,13 @@ def rss_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def time_wait(port: int) -> int:
-    """Connections in TIME_WAIT whose local port is this one: the side that closed first keeps them."""
+def time_wait(port: int, peer_ports: Collection[int]) -> int:
+    """Connections in TIME_WAIT at this local port, to one of these peers: the side that closed first keeps them."""
     count = 0
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        local, _, state = line.split()[1:4]
-        count += state == "06" and int(local.split(":")[1], 16) == port
+        local, remote, state = line.split()[1:4]
+        here, there = (int(address.split(":")[1], 16) for address in (local, remote))
+        count += state == "06" and here == port and there in peer_ports
     return count
 
 
