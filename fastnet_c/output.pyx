@@ -52,7 +52,9 @@ cdef class OutputTransport(Endpoint):
         The bytes sent are those that data holds now. TypeError for another type, RuntimeError after write_eof().
         Writes to a lost connection are dropped; connection_lost() has told why.
         """
-        if not PyBytes_CheckExact(data) and not isinstance(data, (bytes, bytearray, memoryview)):
+        if PyBytes_CheckExact(data) and self._hold_one(<bytes>data):
+            return
+        if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
         self._check_writable("write")
         if self.lost_scheduled:
@@ -118,6 +120,19 @@ cdef class OutputTransport(Endpoint):
         self.empty_waiter = None
 
     # -- holding --
+
+    cdef bint _hold_one(self, bytes data) except -1:
+        """The common case: the callback's first write, of an immutable buffer that is not large."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        if (not self.loop.holding or self.out is not NULL or self.one_write is not None or size == 0
+                or size > HOLD_BYTES or size > self.high_water
+                or self.eof_wanted or self.lost_scheduled or self.empty_waiter is not None):
+            return False
+        self.one_write = data
+        if not self.in_held:
+            self.loop.hold(self)
+            self.in_held = True
+        return True
 
     cdef int _check_writable(self, str name) except -1:
         if self.eof_wanted:

@@ -27,6 +27,9 @@ cdef class Reactor:
         Counters counters
         char *scratch              # SCRATCH_BYTES, shared by all reads of a turn
 
+        PyObject *spare_data       # bytes given to a protocol last, owned, filled again when nobody else has it
+        Py_ssize_t spare_data_room # bytes it has memory for
+
         # The ready ring: a list used as slots, which the collector sees.
         list ready
         Py_ssize_t ready_head, ready_count, ready_mask

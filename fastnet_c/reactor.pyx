@@ -17,7 +17,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
-from fastnet_c.handle cimport fn_has_weakrefs
+from fastnet_c.handle cimport Py_XDECREF, fn_has_weakrefs
 from fastnet_c.poller cimport EPOLLET, EPOLLIN, fn_close, fn_epoll_wait
 from fastnet_c.timers cimport TimerHandle, wait_ns
 
@@ -76,6 +76,7 @@ cdef class Reactor:
 
     def __dealloc__(self):
         free(self.scratch)
+        Py_XDECREF(self.spare_data)
         while self.held_count:
             self.held_count -= 1
             Py_DECREF(<object>self.held[self.held_count])
@@ -154,30 +155,30 @@ cdef class Reactor:
         return 0
 
     cdef int _flush_held(self) except -1:
+        cdef PyObject *item
         cdef int i = 0
-        cdef Watcher watcher
-        try:
-            while i < self.held_count:  # flushing may call resume_writing(), which may write more
-                watcher = <Watcher>self.held[i]
-                i += 1
-                watcher.on_flush()
-        finally:
-            # After an error (KeyboardInterrupt) the rest keeps its place.
-            self._drop_held(i)
-        return 0
+        if self.held_count == 1:
+            item = self.held[0]
+            self.held_count = 0
+            watcher = <Watcher>item
+            Py_DECREF(watcher)
+            (<Watcher>watcher).on_flush()
+        while i < self.held_count:  # flushing may call resume_writing(), which may write more
+            item = self.held[i]
+            i += 1
+            try:
+                (<Watcher>item).on_flush()
+            except BaseException:  # KeyboardInterrupt: the rest keeps its place
+                self._drop_held(i)
+                raise
+        return self._drop_held(i) if i else 0
 
     cdef int _drop_held(self, int n) except -1:
-        cdef int i, left = self.held_count - n
-        cdef PyObject *first
-        if n == 1 and left == 0:
-            first = self.held[0]
-            self.held_count = 0
-            Py_DECREF(<object>first)
-            return 0
+        cdef int i
         cdef list dropped = [<object>self.held[i] for i in range(n)]
-        for i in range(left):
+        self.held_count -= n
+        for i in range(self.held_count):
             self.held[i] = self.held[n + i]
-        self.held_count = left
         for watcher in dropped:
             Py_DECREF(watcher)
         return 0

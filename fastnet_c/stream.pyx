@@ -9,7 +9,7 @@ import os
 from asyncio import BufferedProtocol
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
@@ -28,6 +28,9 @@ cdef extern from "csrc/syscalls.h":
     int shutdown(int fd, int how) noexcept
     enum:
         EAGAIN, SHUT_RD
+
+cdef extern from "csrc/pycore.h":
+    object fn_bytes_from(const char *data, Py_ssize_t n, PyObject **spare, Py_ssize_t *room)
 
 cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject **bytes, Py_ssize_t size) except -1
@@ -211,8 +214,7 @@ cdef class StreamTransport(OutputTransport):
             self._read_short()
         else:
             self.large_reads = n == SCRATCH_BYTES
-        data = PyBytes_FromStringAndSize(self.loop.scratch, n)
-        self._deliver(data)
+        self._deliver(fn_bytes_from(self.loop.scratch, n, &self.loop.spare_data, &self.loop.spare_data_room))
         return n
 
     cdef Py_ssize_t _read_large(self) except -1:

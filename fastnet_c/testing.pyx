@@ -65,8 +65,9 @@ def faults_set(name, *, int errno=0, long cap=0, long skip=0, long count=-1):
 
 def faults_clear():
     """Forget all rules."""
-    if HAVE_FAULTS:
-        memset(fn_faults(), 0, FN_FAULT_COUNT * sizeof(fn_fault))
+    cdef fn_fault *faults = fn_faults()
+    if faults is not NULL:
+        memset(faults, 0, FN_FAULT_COUNT * sizeof(fn_fault))
 
 
 cdef class Ring:

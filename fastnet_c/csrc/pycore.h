@@ -43,6 +43,45 @@ static inline PyObject *fn_call_one(PyObject *callable, PyObject *arg) {
     return PyObject_Vectorcall(callable, stack + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
 }
 
+/* bytes caches its hash in a field that 3.11 deprecates for others than itself. */
+static inline void fn_forget_hash(PyObject *bytes) {
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+#endif
+    ((PyBytesObject *)bytes)->ob_shash = -1;
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+}
+
+/* A bytes object of n bytes copied from data. *spare is one that was handed out before, with room for *room bytes:
+ * where nobody else holds it any more it is filled again, which saves malloc's slow path for blocks over 1 KiB.
+ * A block of memory knows its size, so the object may say that it is shorter than that. */
+#define FN_SPARE_MIN 512
+#define FN_SPARE_MAX 16384
+static inline PyObject *fn_bytes_from(const char *data, Py_ssize_t n, PyObject **spare, Py_ssize_t *room) {
+    PyObject *bytes = *spare;
+    if (n < FN_SPARE_MIN || n > FN_SPARE_MAX) return PyBytes_FromStringAndSize(data, n);
+    if (bytes != NULL && Py_REFCNT(bytes) == 1 && n <= *room && n > *room / 2) {
+        Py_SET_SIZE((PyVarObject *)bytes, n);
+        fn_forget_hash(bytes);
+        memcpy(PyBytes_AS_STRING(bytes), data, (size_t)n);
+        PyBytes_AS_STRING(bytes)[n] = 0;
+        Py_INCREF(bytes);
+        return bytes;
+    }
+    bytes = PyBytes_FromStringAndSize(data, n);
+    if (bytes != NULL) {
+        PyObject *old = *spare;
+        Py_INCREF(bytes);
+        *spare = bytes;
+        *room = n;
+        Py_XDECREF(old);
+    }
+    return bytes;
+}
+
 /* How often this process is a forked copy since the module was loaded (invariant 15). */
 static unsigned int fn_forks = 0;
 static void fn_fork_child(void) { fn_forks++; }
