@@ -13,7 +13,7 @@ import resource
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 import fastnet
 
@@ -21,15 +21,29 @@ from tests.probes import kernel, tls
 
 
 class Echo(asyncio.Protocol):
-    """Sends back what it gets."""
+    """Sends back what it gets; `parts` and `steps` come back in three writes, of the callback or of a task's step."""
 
     transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self.transport.write(data)
+        if data == b"parts":
+            self.write_parts()
+        elif data == b"steps":
+            asyncio.get_running_loop().create_task(self.later())
+        else:
+            self.transport.write(data)
+
+    def write_parts(self) -> None:
+        self.transport.write(b"pa")
+        self.transport.write(bytearray(b"rt"))
+        self.transport.writelines([b"", memoryview(b"s")])
+
+    async def later(self) -> None:
+        await asyncio.sleep(0)
+        self.write_parts()
 
 
 class Control:

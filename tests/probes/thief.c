@@ -1,6 +1,4 @@
 /* A thread that takes every descriptor as soon as one is free: what a busy application does to a server at its limit. */
-#include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 volatile int thief_stop = 0;
@@ -9,7 +7,7 @@ static int count = 0;
 
 void thief_run(void) {
     while (!thief_stop && count < 65536) {
-        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        int fd = dup(0); /* the shortest way to a descriptor */
         if (fd >= 0)
             taken[count++] = fd;
     }
