@@ -29,6 +29,7 @@ from benchmarks.generator import ROOT, GeneratorError, Load, LoadFailed
 from benchmarks.loops import BASELINE, DEFAULT_LOOPS
 from benchmarks.operations import OPERATIONS
 from benchmarks.processes import ServerFailed, ServerProcess, child_environment, try_echo, try_operation
+from benchmarks.report import aligned
 
 ECHO_CASES = ("protocol-1k", "protocol-100k", "buffered-1k", "streams-1k", "lines-1k", "sock-1k")
 QUICK_CASES = ("protocol-1k", "streams-1k", "call_soon_chain", "call_later_cancel")
@@ -152,11 +153,7 @@ def table(counts: list[Count], cases: list[str], loops: list[str]) -> str:
             value = values[loop]
             row.append(f"{value / base:.2f}" if value is not None and base else "-")
         rows.append(row)
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = [
-        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True)))
-        for r in [head, *rows]
-    ]
+    lines = aligned([head, *rows])
     notes = [f"  {count.case} on {count.loop}: {count.note}" for count in counts if count.note]
     return "\n".join([*lines, *(["", "Not counted:", *notes] if notes else [])])
 
