@@ -21,12 +21,18 @@ from tests.probes import kernel, peers
 def resource_warnings() -> Iterator[list[str]]:
     """The texts of the ResourceWarnings raised in the block, those out of finalizers too."""
     texts: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
+
+    def note(message: Any, category: type[Warning], *_: object) -> None:
+        """Keeps the text alone: the warning itself knows its source, and would keep it alive."""
+        if issubclass(category, ResourceWarning):
+            texts.append(str(message))
+
+    with warnings.catch_warnings():
         warnings.simplefilter("always")
+        warnings.showwarning = note  # type: ignore[assignment]
         yield texts
         gc.collect()
         gc.collect()
-        texts += [str(each.message) for each in caught if issubclass(each.category, ResourceWarning)]
 
 
 class Cyclic(Recorder):

@@ -99,6 +99,10 @@ class ServerChild:
         result: dict[str, int] = self.ask("metrics")
         return result
 
+    def await_gone(self) -> None:
+        """Wait until the server has closed every connection."""
+        peers.until(lambda: self.metrics()["connections"] == 0, "the server closes those who left")
+
     def errors(self) -> str:
         """What the child has logged."""
         return self.stderr_path.read_text()

@@ -17,7 +17,7 @@ def churn(server: ServerChild, count: int) -> None:
             assert server.echoes(sock, b"hello %d" % i)
             if i % 2 and server.kind == "tcp":
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    peers.until(lambda: server.metrics()["connections"] == 0, "all connections are gone")
+    server.await_gone()
 
 
 @pytest.mark.parametrize(("kind", "count"), [("tcp", 2000), ("unix", 2000), ("tls", 150)])
@@ -45,7 +45,7 @@ def test_a_crowd_that_comes_and_goes(tmp_path: Path) -> None:
                 assert peers.recv_exact(sock, 30_000) == b"x" * 30_000
             for sock in crowd:
                 sock.close()
-            peers.until(lambda: server.metrics()["connections"] == 0, "the crowd is gone")
+            server.await_gone()
             if i == 0:
                 before = kernel.descriptors(server.pid)
         assert kernel.descriptors(server.pid) == before

@@ -38,8 +38,10 @@ def test_the_connection_failed(error: str, tmp_path: Path) -> None:
     """The error is that of one connection, gone before it was accepted: go on with the next, say nothing."""
     log = tmp_path / "log"
     wrapper = strace.wrapper(log, "accept4", f"accept4:error={error}:when=1..5")
-    with ServerChild("tcp", tmp_path, wrapper) as server, server.connect() as first:
-        assert server.echoes(first)
+    with ServerChild("tcp", tmp_path, wrapper) as server:
+        with server.connect() as first:
+            assert server.echoes(first)
+        server.await_gone()
         assert server.stop() == 0
         assert server.errors() == ""
     accepts = strace.named(strace.calls(log), "accept4")
@@ -71,6 +73,7 @@ def test_no_epoll_pwait2(error: str, tmp_path: Path) -> None:
     with ServerChild("tcp", tmp_path, strace.wrapper(log, trace, f"epoll_pwait2:error={error}")) as server:
         with server.connect() as sock:
             assert all(server.echoes(sock) for _ in range(20))
+        server.await_gone()
         assert server.stop() == 0
         assert server.errors() == ""
     recorded = strace.calls(log)
