@@ -58,7 +58,11 @@ def _cells(row: Row) -> list[str]:
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
-    notes = [f"! {row.loop} in {row.case}: {row.failure}" for row in rows if row.failure]
+    failures: dict[tuple[str, str], list[str]] = {}  # a loop that is missing fails in each case alike
+    for row in rows:
+        if row.failure:
+            failures.setdefault((row.loop, row.failure), []).append(row.case)
+    notes = [f"! {loop} in {', '.join(cases)}: {failure}" for (loop, failure), cases in failures.items()]
     if any(row.generator_limits for row in rows):
         notes.append("* the load generator's core was full and the server's was not: this loop can do more than shown")
     if any(row.disturbed for row in rows):
