@@ -32,6 +32,7 @@ from benchmarks.rounds import Run, Settings, measure
 FULL = {"rounds": 6, "seconds": 1.2}
 QUICK = {"rounds": 2, "seconds": 0.9}
 WARMUP_SECONDS = 0.2
+INTERRUPTED = 130  # exit status, as shells give it for Ctrl-C
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,7 +77,7 @@ class _Progress:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Exit status 0, or 1 where a loop failed, or 2 for wrong arguments."""
+    """The command. Exit status 0; 1 where a loop failed; 2 for wrong arguments; 130 after Ctrl-C."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.list:
@@ -95,19 +96,23 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Warning: {warning}")
     if facts["load_average"] > 0.5:
         print(f"Warning: the machine is busy (load average {facts['load_average']:.2f}); figures will be off")
-    runs = measure(cases, loops, settings, _Progress())
+    runs, is_complete = measure(cases, loops, settings, _Progress())
+    if not runs:
+        print("\nStopped before anything was measured.")
+        return INTERRUPTED
     measured = {run.loop for run in runs if not run.failure}
     baseline = BASELINE if BASELINE in measured else next((loop for loop in loops if loop in measured), loops[0])
     rows = summary.summarise(runs, [case.name for case in cases], loops, baseline)
-    planned = len(cases) * len(loops) * settings.rounds
-    print(
-        f"\n{settings.connections} connections, {settings.rounds} rounds of {settings.seconds:g} s"
-        + (f"; {len(runs)} of {planned} runs were made" if len(runs) < planned else "")
-        + "\n"
-    )
+    made = f"{settings.rounds} rounds of {settings.seconds:g} s"
+    if not is_complete:
+        made = f"stopped after {len(runs)} runs of {settings.seconds:g} s"
+    print(f"\n{settings.connections} connections, {made}\n")
     print(report.table(rows, cases, baseline))
-    path = report.write(report.as_json(facts, settings, cases, baseline, runs, rows), arguments.output)
+    document = report.as_json(facts, settings, cases, baseline, runs, rows)
+    path = report.write({**document, "is_complete": is_complete}, arguments.output)
     print(f"\nWritten: {path}")
+    if not is_complete:
+        return INTERRUPTED
     return 1 if any(row.failure for row in rows) else 0
 
 

@@ -210,7 +210,7 @@ def main(argv: list[str] | None = None) -> int:
                 counts.append(counted)
                 _progress(len(counts), len(cases) * len(loops), started, counted)
         except KeyboardInterrupt:
-            print("\nstopped; this was counted:")
+            print("\nStopped; this was counted:")
     print()
     print(table(counts, cases, loops))
     for counted in counts:
@@ -221,6 +221,8 @@ def main(argv: list[str] | None = None) -> int:
         path = arguments.output / "instructions.json"
         path.write_text(json.dumps({"host": facts, "counts": [c.as_json() for c in counts]}, indent=1) + "\n")
         print(f"\nWritten: {path}")
+    if len(counts) < len(cases) * len(loops):
+        return 130
     return 0 if all(counted.instructions is not None for counted in counts) else 1
 
 

@@ -30,6 +30,8 @@ def table(rows: Sequence[Row], cases: Sequence[Case], baseline: str) -> str:
     head = ["", "requests/s", f"vs {baseline}", "CPU us (user+system)", f"vs {baseline}", "p50 us", "p99 us"]
     cells = [head]
     for case in cases:
+        if not any(row.case == case.name for row in rows):
+            continue  # interrupted before
         cells.append([case.title, *[""] * (len(head) - 1)])
         cells += [_cells(row) for row in rows if row.case == case.name]
     lines = aligned(cells)

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks import generator, machine
 from benchmarks.cases import Case
-from benchmarks.generator import Load, LoadFailed
+from benchmarks.generator import GeneratorError, Load, LoadFailed
 from benchmarks.processes import ServerFailed, ServerProcess
 
 SATURATED = 0.95  # of a core; a side that uses as much is what limits the rate
@@ -96,7 +96,7 @@ def measure_one(case: Case, loop: str, number: int, settings: Settings) -> Run:
                 raise ServerFailed(f"crashed: {crash}" if crash else str(error)) from error
             run.others_share = _others_share(run, _busy_seconds(settings) - before, load)
             run.server = {**server.facts, **server.finish()}
-    except ServerFailed as error:
+    except (ServerFailed, GeneratorError) as error:
         run.failure = str(error)
     return run
 
@@ -120,8 +120,8 @@ def _others_share(run: Run, busy_seconds: float, load: Load) -> float:
 
 def measure(
     cases: Sequence[Case], loops: Sequence[str], settings: Settings, on_run: Callable[[Run, int, int], None]
-) -> list[Run]:
-    """All rounds; Ctrl-C ends them and keeps what was measured.
+) -> tuple[list[Run], bool]:
+    """All rounds, and whether they were all made: Ctrl-C ends them and keeps what was measured.
 
     A loop that failed in a case is left out of that case from then on: its row says why. on_run gets each run, and how
     many of how many are done.
@@ -139,5 +139,5 @@ def measure(
                 failed.add((case.name, loop))
             on_run(run, done, total)
     except KeyboardInterrupt:
-        pass
-    return runs
+        return runs, False
+    return runs, True

@@ -46,14 +46,15 @@ class Row:
 
 
 def summarise(runs: Sequence[Run], cases: Sequence[str], loops: Sequence[str], baseline: str) -> list[Row]:
-    """A row for every loop in every case, in the order given."""
-    return [_row(runs, case, loop, baseline) for case in cases for loop in loops]
+    """A row for every loop in every case that it was tried in, in the order given."""
+    tried = {(run.case, run.loop) for run in runs}
+    return [_row(runs, case, loop, baseline) for case in cases for loop in loops if (case, loop) in tried]
 
 
 def _row(runs: Sequence[Run], case: str, loop: str, baseline: str) -> Row:
     mine = [run for run in runs if (run.case, run.loop) == (case, loop)]
     good = [run for run in mine if not run.failure]
-    failure = next((run.failure for run in mine if run.failure), "" if good else "not run")
+    failure = next((run.failure for run in mine if run.failure), "")
     if not good:
         return Row(case, loop, 0, failure)
     beside = {run.round: run for run in runs if (run.case, run.loop) == (case, baseline) and not run.failure}

@@ -200,7 +200,8 @@ def test_an_interrupt_keeps_what_was_measured() -> None:
     def on_run(run: Run, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    runs = rounds.measure([CASES["protocol-1k"]], ["asyncio"], SETTINGS, on_run)
+    runs, is_complete = rounds.measure([CASES["protocol-1k"]], ["asyncio"], SETTINGS, on_run)
+    assert not is_complete
     assert [run.round for run in runs] == [0]
     assert runs[0].requests_per_second > 0
 
