@@ -66,7 +66,7 @@ def turn(loop: asyncio.AbstractEventLoop) -> None:
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_echo(loop: asyncio.AbstractEventLoop, kind: str, protocol: type[Any]) -> None:
     ours, peer = peers.PAIRS[kind]()
-    transport, _ = loop.run_until_complete(loop.connect_accepted_socket(protocol, ours))
+    transport: Any = loop.run_until_complete(loop.connect_accepted_socket(protocol, ours))[0]
 
     def work() -> None:
         peer.sendall(b"x" * 500)
@@ -88,7 +88,7 @@ def test_connections(loop: asyncio.AbstractEventLoop, kind: str) -> None:
     def work() -> None:
         for end in ("close", "abort", "reset", "peer"):
             ours, peer = peers.PAIRS[kind]()
-            transport, _ = loop.run_until_complete(loop.connect_accepted_socket(Echo, ours))
+            transport: Any = loop.run_until_complete(loop.connect_accepted_socket(Echo, ours))[0]
             transport.pause_reading()
             transport.resume_reading()
             transport.get_extra_info("socket")
@@ -226,7 +226,7 @@ def test_exceptions(loop: asyncio.AbstractEventLoop, errors: list[Any]) -> None:
 
     def work() -> None:
         ours, peer = peers.unix_pair()
-        transport, _ = loop.run_until_complete(loop.connect_accepted_socket(Bad, ours))
+        transport: Any = loop.run_until_complete(loop.connect_accepted_socket(Bad, ours))[0]
         for wrong in ("text", None, 5):
             with pytest.raises(TypeError):
                 transport.write(wrong)

@@ -85,7 +85,7 @@ def test_writes_go_together(kind: str, how: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_system_calls_of_a_connection(kind: str, tmp_path: Path) -> None:
-    """Accept, watch, one echo, its end: nothing is asked that accept4 has told, and the descriptor is unwatched first."""
+    """Accept, watch, one echo, end: nothing is asked that accept4 has told, and the descriptor is unwatched first."""
     log, count = tmp_path / "log", 50
     with ServerChild(kind, tmp_path, strace.wrapper(log, "%network,%desc")) as server:
         start = time.time()

@@ -104,42 +104,44 @@ def _stop_a_listener(loop: asyncio.AbstractEventLoop, attach: Any) -> None:
 def test_number_taken_by_a_new_transport(loop: asyncio.AbstractEventLoop, attach: Any, pair: Any, how: str) -> None:
     """Both connections are ready in one poll; the first to be called ends the other, whose number is used anew."""
     for _ in range(10):
-        protocols: list[Recorder] = []
+        _end_the_other(loop, attach, pair, how)
 
-        def data(self: Recorder, _: bytes, protocols: list[Recorder] = protocols) -> None:
-            other = protocols[1] if self is protocols[0] else protocols[0]
-            if not self.transport.is_closing():
-                getattr(other.transport, how)()
 
-        ours, peer = pair()  # made now, or it would take the number itself
-        protocols += [Recorder(data=data), Recorder(data=data)]
-        (_, peer_a), (_, peer_b) = attach(protocols[0]), attach(protocols[1])
-        numbers = [protocol.transport.get_extra_info("socket").fileno() for protocol in protocols]
-        peer_a.sendall(b"x")
-        peer_b.sendall(b"x")
-        run_until(loop, lambda protocols=protocols: protocols[0].count("lost") + protocols[1].count("lost") >= 1)
+def _end_the_other(loop: asyncio.AbstractEventLoop, attach: Any, pair: Any, how: str) -> None:
+    def data(self: Recorder, _: bytes) -> None:
+        other = protocols[1] if self is protocols[0] else protocols[0]
+        if not self.transport.is_closing():
+            getattr(other.transport, how)()
+
+    ours, peer = pair()  # made now, or it would take the number itself
+    protocols = [Recorder(data=data), Recorder(data=data)]
+    (_, peer_a), (_, peer_b) = attach(protocols[0]), attach(protocols[1])
+    numbers = [protocol.transport.get_extra_info("socket").fileno() for protocol in protocols]
+    peer_a.sendall(b"x")
+    peer_b.sendall(b"x")
+    run_until(loop, lambda: protocols[0].count("lost") + protocols[1].count("lost") >= 1)
+    turn(loop)
+    ended = 0 if protocols[0].count("lost") else 1
+    assert protocols[ended].received == b"", "data came for a connection that had been closed"
+    assert protocols[1 - ended].received == b"x"
+
+    fresh = Recorder()
+    again = take_number(numbers[ended], ours)
+    ours.close()
+    run(loop, loop.connect_accepted_socket(lambda: fresh, again))
+    for _ in range(4):
         turn(loop)
-        ended = 0 if protocols[0].count("lost") else 1
-        assert protocols[ended].received == b"", "data came for a connection that had been closed"
-        assert protocols[1 - ended].received == b"x"
-
-        fresh = Recorder()
-        again = take_number(numbers[ended], ours)
-        ours.close()
-        run(loop, loop.connect_accepted_socket(lambda fresh=fresh: fresh, again))
-        for _ in range(4):
-            turn(loop)
-        assert fresh.kinds == ["made"]
-        peer.sendall(b"mine")
-        run_until(loop, lambda fresh=fresh: fresh.received == b"mine")
-        for each in (protocols[1 - ended], fresh):
-            each.transport.abort()
-        for _ in range(3):
-            turn(loop)
+    assert fresh.kinds == ["made"]
+    peer.sendall(b"mine")
+    run_until(loop, lambda: fresh.received == b"mine")
+    for each in (protocols[1 - ended], fresh):
+        each.transport.abort()
+    for _ in range(3):
+        turn(loop)
 
 
 def test_a_closed_number_dupped_elsewhere(loop: asyncio.AbstractEventLoop, attach: Any, pair: Any) -> None:
-    """A duplicate keeps the closed connection alive in the kernel: what arrives there concerns nobody, and no poll spins."""
+    """A duplicate keeps the closed connection alive in the kernel: what arrives there wakes nobody."""
     protocol = Recorder()
     transport, peer = attach(protocol)
     copy = os.dup(transport.get_extra_info("socket").fileno())

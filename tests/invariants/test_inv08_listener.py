@@ -69,9 +69,7 @@ def test_all_that_wait_are_accepted(loop: asyncio.AbstractEventLoop, kind: str, 
     run(loop, main())
 
 
-def test_live_clients_are_answered_during_a_storm(
-    loop: asyncio.AbstractEventLoop, kind: str, short_tmp: Path
-) -> None:
+def test_live_clients_are_answered_during_a_storm(loop: asyncio.AbstractEventLoop, kind: str, short_tmp: Path) -> None:
     """A queue of connections is worked off in batches: between two of them a live client has its turn."""
 
     async def main() -> None:

@@ -120,7 +120,7 @@ def test_a_failing_write_calls_nothing_from_within(loop: asyncio.AbstractEventLo
 
 
 def test_connection_made_then_the_first_read(loop: asyncio.AbstractEventLoop, pair: Any) -> None:
-    """Data waits already: connection_made comes first, with no data_received from within, and both in turns of their own."""
+    """Data waits already: connection_made comes first, with no data_received from within, and a turn of its own."""
     ours, peer = pair()
     peer.sendall(b"early")
     order: list[str] = []

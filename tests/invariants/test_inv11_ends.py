@@ -1,4 +1,4 @@
-"""Invariant 11: abort() drops the buffer and closes plainly, reset() is RST; and what close, write_eof, shutdown_read do."""
+"""Invariant 11: abort() drops the buffer and closes plainly, reset() is RST; also close, write_eof, shutdown_read."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Invariant 14: waits of sock_* leave nothing behind that could wake, starve or spin for the next user of the number."""
+"""Invariant 14: waits of sock_* leave nothing behind that could wake, starve or spin for the next socket."""
 
 import asyncio
 import os

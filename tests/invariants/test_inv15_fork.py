@@ -164,7 +164,7 @@ loop.run_until_complete(asyncio.sleep(0.01))
 
 
 def test_end_with_a_living_child(kind: str, short_tmp: object) -> None:
-    """A child that holds copies of everything: close() sends no end then, write_eof() does, and the loop is not confused."""
+    """A child that holds copies of everything: close() sends no end then, write_eof() does, and no event is amiss."""
     script = f"""{_PRELUDE}
 held_r, held_w = os.pipe()
 pid = os.fork()

@@ -1,4 +1,4 @@
-"""What the socket does not take: copied to the ring, or large bytes held by reference; all of it let go when drained."""
+"""What the socket does not take: copied to the ring, or held by reference if large; all let go when drained."""
 
 import asyncio
 import gc
@@ -103,13 +103,13 @@ def test_bytes_are_held_no_longer_than_needed(loop: asyncio.AbstractEventLoop, a
 
 
 def test_a_mixture_is_in_order(loop: asyncio.AbstractEventLoop, attach: Any) -> None:
-    """Small, large, immutable, mutable and read-only views of mutable memory, behind each other, while the peer reads."""
+    """Small, large, immutable, mutable and read-only views of mutable memory, while the peer reads."""
     import random
 
     protocol = Recorder()
     transport, peer = attach(protocol)
     rng = random.Random(11)
-    wraps = [bytes, bytearray, memoryview, lambda data: memoryview(bytearray(data)).toreadonly()]
+    wraps: list[Any] = [bytes, bytearray, memoryview, lambda data: memoryview(bytearray(data)).toreadonly()]
     parts = [rng.randbytes(rng.choice([0, 1, 10, 1000, 16_384, 65_536, 100_001, 1 << 20])) for _ in range(150)]
     expected = b"".join(parts)
 
@@ -163,7 +163,7 @@ def test_marks_are_passed_once(loop: asyncio.AbstractEventLoop, attach: Any) -> 
             assert protocol.count("pause") == i
             assert protocol.count("resume") == i - 1
             assert len(await in_thread(peers.recv_exact, peer, 12 << 20)) == 12 << 20
-            await protocol.until(lambda i=i: protocol.count("resume") == i)
+            await protocol.until(lambda: protocol.count("resume") == protocol.count("pause"))
             assert transport.get_write_buffer_size() <= 10_000
         await end(protocol)
 

@@ -1,1 +1,1 @@
-"""What the tests of faults and invariants share: sockets of a peer, the kernel's view, a server in a process, strace."""
+"""What tests of faults and invariants share: sockets of a peer, the kernel's view, servers in processes, strace."""

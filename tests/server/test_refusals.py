@@ -1,4 +1,4 @@
-"""accept4 fails by strace: few retries, no wedge, and old kernels and containers without a call are served all the same."""
+"""accept4 fails by strace: few retries, no wedge; and kernels or containers that refuse a call are served the same."""
 
 import contextlib
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.probes import strace
 from tests.probes.child import ServerChild, environment
 
