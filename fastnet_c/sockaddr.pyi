@@ -1,0 +1,1 @@
+# Nothing of this module is for Python; fastnet_c.testing opens it up for tests.
