@@ -50,6 +50,24 @@ def test_the_connection_failed(error: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_interrupted(kind: str, tmp_path: Path) -> None:
+    """Every other call is interrupted by a signal, the kernel says: each is made again, nobody notices."""
+    log = tmp_path / "log"
+    names = "accept4,recvfrom,sendto,sendmsg,epoll_wait"
+    injections = [f"{name}:error=EINTR:when=1+2" for name in names.split(",")]
+    with ServerChild(kind, tmp_path, strace.wrapper(log, names, *injections)) as server:
+        for _ in range(3):
+            with server.connect() as sock:
+                assert all(server.echoes(sock, bytes([65 + i]) * (1 + i * 5000)) for i in range(10))
+        server.await_gone()
+        assert server.metrics()["accept_errors"] == 0
+        assert server.stop() == 0
+        assert server.errors() == ""
+    interrupted = {call.name for call in strace.calls(log) if call.error == "EINTR"}
+    assert {"accept4", "recvfrom", "sendto", "epoll_wait"} <= interrupted
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
 @pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
 def test_no_accept4(error: str, kind: str, tmp_path: Path) -> None:
     """A kernel or a container without accept4: accept() and the flags set apart."""
