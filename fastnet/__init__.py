@@ -1,5 +1,7 @@
 """fastnet: a fast asyncio event loop and server framework for Linux, with its core in C.
 
+In short:
+
     import fastnet
     fastnet.run(main())
 """

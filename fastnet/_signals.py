@@ -16,7 +16,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVarTuple
+
+_Ts = TypeVarTuple("_Ts")
 
 
 def _noop(signum: int, frame: FrameType | None) -> None:
@@ -33,7 +35,7 @@ class SignalCalls(asyncio.AbstractEventLoop):
         super().__init__()
         self._signal_handlers: dict[int, tuple[Callable[..., object], tuple[Any, ...], contextvars.Context]] = {}
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Call callback(*args) in the loop whenever the process gets signal sig; main thread only.
 
         ValueError for an invalid number, RuntimeError for a signal that cannot be caught or another thread.

@@ -106,9 +106,7 @@ class SocketCalls(asyncio.AbstractEventLoop):
                 pass
             await self._wait(sock.fileno(), self._add_writer, self._remove_writer)  # type: ignore[attr-defined]
 
-    async def _wait(
-        self, fd: int, watch: Callable[..., asyncio.Handle], unwatch: Callable[[int], bool]
-    ) -> None:
+    async def _wait(self, fd: int, watch: Callable[..., asyncio.Handle], unwatch: Callable[[int], bool]) -> None:
         """Until fd is ready; nothing is watched afterwards, whatever ended the wait."""
         self._check_not_a_transport(fd)  # type: ignore[attr-defined]
         ready = self.create_future()

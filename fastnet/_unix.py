@@ -23,6 +23,7 @@ class UnixCalls(asyncio.AbstractEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._unix_server_inodes: dict[socket.socket, int] = {}
+        self._pid = os.getpid()
 
     async def create_unix_connection(  # type: ignore[override]
         self,
@@ -69,7 +70,7 @@ class UnixCalls(asyncio.AbstractEventLoop):
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
 
-    async def create_unix_server(  # type: ignore[override]
+    async def create_unix_server(
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         path: str | bytes | os.PathLike[str] | None = None,
@@ -90,9 +91,7 @@ class UnixCalls(asyncio.AbstractEventLoop):
         if isinstance(ssl, bool):
             raise TypeError("ssl argument must be an SSLContext or None")
         if not ssl:
-            _refuse_without_ssl(
-                ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout
-            )
+            _refuse_without_ssl(ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout)
         if path is not None:
             if sock is not None:
                 raise ValueError("path and sock can not be specified at the same time")
@@ -126,7 +125,7 @@ class UnixCalls(asyncio.AbstractEventLoop):
         inode = self._unix_server_inodes.pop(sock, None)
         path = sock.getsockname() if inode is not None else None
         super()._stop_serving(sock)  # type: ignore[misc]
-        if path is None:
+        if path is None or os.getpid() != self._pid:  # in a forked child the file is the parent's
             return
         try:
             if os.stat(path).st_ino == inode:

@@ -37,7 +37,7 @@ class EventLoop(SignalCalls, SocketCalls, UnixCalls, Loop, asyncio.BaseEventLoop
     def run_forever(self) -> None:
         """Run until stop() is called."""
         self._check_closed()
-        self._check_running()
+        self._check_running()  # type: ignore[attr-defined]
         with self._signals_wake_the_loop():
             super().run_forever()
 
@@ -86,16 +86,16 @@ class EventLoop(SignalCalls, SocketCalls, UnixCalls, Loop, asyncio.BaseEventLoop
         ssl_protocol = sslproto.SSLProtocol(
             self,
             protocol,
-            sslcontext,
-            waiter,
+            sslcontext,  # type: ignore[arg-type]
+            waiter,  # type: ignore[arg-type]
             server_side,
             server_hostname,
             call_connection_made,
-            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_handshake_timeout=ssl_handshake_timeout,  # type: ignore[arg-type]
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
         self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server, context=context)
-        return ssl_protocol._app_transport  # type: ignore[no-any-return]
+        return ssl_protocol._app_transport
 
     def _start_serving(
         self,
@@ -116,9 +116,9 @@ class EventLoop(SignalCalls, SocketCalls, UnixCalls, Loop, asyncio.BaseEventLoop
                     self,
                     protocol_factory(),
                     sslcontext,
-                    self._handshake_waiter(),
+                    self._handshake_waiter(),  # type: ignore[arg-type]
                     server_side=True,
-                    ssl_handshake_timeout=ssl_handshake_timeout,
+                    ssl_handshake_timeout=ssl_handshake_timeout,  # type: ignore[arg-type]
                     ssl_shutdown_timeout=ssl_shutdown_timeout,
                 )
 
@@ -141,13 +141,13 @@ class EventLoop(SignalCalls, SocketCalls, UnixCalls, Loop, asyncio.BaseEventLoop
     # asyncio's own transports, on our descriptor watchers.
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None, **kwargs):  # type: ignore[no-untyped-def]
-        return selector_events._SelectorDatagramTransport(self, sock, protocol, address, waiter, extra)
+        return selector_events._SelectorDatagramTransport(self, sock, protocol, address, waiter, extra)  # type: ignore[attr-defined]
 
     def _make_read_pipe_transport(self, pipe, protocol, waiter=None, extra=None):  # type: ignore[no-untyped-def]
-        return unix_events._UnixReadPipeTransport(self, pipe, protocol, waiter, extra)
+        return unix_events._UnixReadPipeTransport(self, pipe, protocol, waiter, extra)  # type: ignore[attr-defined]
 
     def _make_write_pipe_transport(self, pipe, protocol, waiter=None, extra=None):  # type: ignore[no-untyped-def]
-        return unix_events._UnixWritePipeTransport(self, pipe, protocol, waiter, extra)
+        return unix_events._UnixWritePipeTransport(self, pipe, protocol, waiter, extra)  # type: ignore[attr-defined]
 
 
 def new_event_loop() -> EventLoop:

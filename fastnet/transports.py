@@ -44,7 +44,7 @@ class DatagramTransport(asyncio.DatagramTransport):
     __slots__ = ()
 
 
-class _StreamTransport(Transport, transports._FlowControlMixin):  # type: ignore[misc]
+class _StreamTransport(Transport, transports._FlowControlMixin):
     """What a stream transport says its class is. asyncio's sendfile asks for the mixin."""
 
     __slots__ = ()

@@ -2,10 +2,10 @@ from asyncio import AbstractServer, BaseProtocol, Future, Handle, TimerHandle, T
 from collections.abc import Callable
 from contextvars import Context
 from socket import socket
-from typing import Any
+from typing import Any, TypeVarTuple
 
 from _typeshed import FileDescriptorLike
-from typing_extensions import TypeVarTuple, Unpack, disjoint_base
+from typing_extensions import disjoint_base
 
 from fastnet_c.acceptor import Acceptor
 from fastnet_c.reactor import Reactor
@@ -24,21 +24,19 @@ class Loop(Reactor):
     def time(self) -> float: ...
 
     # Callbacks.
-    def call_soon(
-        self, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None
-    ) -> Handle: ...
+    def call_soon(self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None) -> Handle: ...
     def call_soon_threadsafe(
-        self, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> Handle: ...
     def call_later(
         self,
         delay: float,
-        callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
         context: Context | None = None,
     ) -> TimerHandle: ...
     def call_at(
-        self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None
+        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> TimerHandle: ...
 
     # Running.
@@ -54,28 +52,24 @@ class Loop(Reactor):
     def _close_core(self) -> None: ...
 
     # Descriptors.
-    def add_reader(
-        self, fd: FileDescriptorLike, callback: Callable[[Unpack[_Ts]], Any], *args: Unpack[_Ts]
-    ) -> None: ...
+    def add_reader(self, fd: FileDescriptorLike, callback: Callable[[*_Ts], Any], *args: *_Ts) -> None: ...
     def remove_reader(self, fd: FileDescriptorLike) -> bool: ...
-    def add_writer(
-        self, fd: FileDescriptorLike, callback: Callable[[Unpack[_Ts]], Any], *args: Unpack[_Ts]
-    ) -> None: ...
+    def add_writer(self, fd: FileDescriptorLike, callback: Callable[[*_Ts], Any], *args: *_Ts) -> None: ...
     def remove_writer(self, fd: FileDescriptorLike) -> bool: ...
     def _check_not_a_transport(self, fd: int) -> None: ...
     def _add_reader(
         self,
         fd: FileDescriptorLike,
-        callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
         context: Context | None = None,
     ) -> Handle: ...
     def _remove_reader(self, fd: FileDescriptorLike) -> bool: ...
     def _add_writer(
         self,
         fd: FileDescriptorLike,
-        callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
         context: Context | None = None,
     ) -> Handle: ...
     def _remove_writer(self, fd: FileDescriptorLike) -> bool: ...
