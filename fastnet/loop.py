@@ -53,6 +53,14 @@ class EventLoop(SignalCalls, SocketCalls, UnixCalls, Loop, asyncio.BaseEventLoop
 
     # -- transports: the hooks that BaseEventLoop calls --
 
+    async def _create_connection_transport(self, sock: socket, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super()._create_connection_transport(sock, *args, **kwargs)
+        except BaseException:
+            # 3.15's rule on every version. A transport that was made keeps the descriptor until its own end.
+            sock.close()
+            raise
+
     def _make_socket_transport(
         self,
         sock: socket,

@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t, uint32_t
 
+from fastnet_c.endpoint cimport RawAddress
 from fastnet_c.poller cimport Watcher
 from fastnet_c.reactor cimport Reactor
 from fastnet_c.sockaddr cimport sockaddr, socklen_t
@@ -28,6 +29,7 @@ cdef class Acceptor(Watcher):
         object server
         object sock            # the listening socket, closed by stop()
         object retry           # TimerHandle that ends a rest, or None
+        RawAddress local       # what the accepted sockets' own address is, if it is known
         int family
         int budget             # accepts a turn
         int rest_ms            # the next rest; grows while it does not help

@@ -12,6 +12,7 @@ from asyncio.log import logger
 
 from libc.stdint cimport uint32_t
 
+from fastnet_c.endpoint cimport local_of_listener
 from fastnet_c.handle cimport PyContext_Copy, PyContext_Exit, enter_context
 from fastnet_c.poller cimport EPOLLIN, fn_close
 from fastnet_c.reactor cimport fn_now_ns
@@ -73,8 +74,9 @@ cdef class SpareDescriptor:
         if self.warned_ns and now_ns - self.warned_ns < WARN_EVERY_NS:
             return 0
         logger.warning(
-            "out of file descriptors: %d connections were accepted and closed at once; raise the limit"
-            " (ulimit -n, LimitNOFILE=) or close what is not needed", self.refused_since)
+            "out of file descriptors: %d connection%s accepted and closed at once; raise the limit"
+            " (ulimit -n, LimitNOFILE=) or close what is not needed",
+            self.refused_since, " was" if self.refused_since == 1 else "s were")
         self.warned_ns = now_ns
         self.refused_since = 0
         return 0
@@ -139,7 +141,7 @@ cdef class Acceptor(Watcher):
             return 0
         finally:
             PyContext_Exit(context)
-        stream_of_descriptor(self.loop, fd, self.family, addr, addr_len, protocol, context, self.server)
+        stream_of_descriptor(self.loop, fd, self.family, addr, addr_len, &self.local, protocol, context, self.server)
         return 0
 
     cdef bint _refuse_one(self, int error) except -1:
@@ -217,6 +219,7 @@ cdef Acceptor new_acceptor(Reactor loop, SpareDescriptor spare, sock, factory, c
     acceptor.factory = factory
     acceptor.context = context
     acceptor.server = server
+    local_of_listener(acceptor.fd, &acceptor.local)
     acceptor.budget = max(1, min(backlog, MAX_BUDGET))
     acceptor.rest_ms = REST_MIN_MS
     if acceptor.family == AF_INET or acceptor.family == AF_INET6:

@@ -31,5 +31,6 @@ cdef class Endpoint(BaseTransport):
 
 cdef int attach_to_server(server, transport) except -1
 cdef int detach_from_server(server, transport) except -1
+cdef int local_of_listener(int fd, RawAddress *local) except -1
 cdef int hold_socket(sock) except -1
 cdef int release_socket(sock) except -1

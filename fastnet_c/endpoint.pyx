@@ -5,17 +5,21 @@ the descriptor is closed (invariant 5). Addresses are kept raw: they are wanted 
 for once it is gone. Closing is: out of the poller's table, then close, in release() alone (invariant 4).
 """
 import socket
-import warnings
 from asyncio import trsock
 
 from libc.string cimport memcpy
 
 from fastnet_c.poller cimport fn_close
-from fastnet_c.sockaddr cimport AF_UNIX, address_to_python, getpeername, getsockname, sockaddr_storage
+from fastnet_c.sockaddr cimport (
+    AF_INET, AF_INET6, AF_UNIX, address_to_python, getpeername, getsockname, sockaddr_in, sockaddr_in6, sockaddr_storage,
+)
 from fastnet_c.transport cimport CLOSED, CLOSING, BaseTransport
 
 cdef extern from "csrc/syscalls.h":
     void fn_close_reset(int fd) noexcept
+
+cdef extern from "csrc/pycore.h":
+    void fn_warn_unclosed(object o) noexcept
 
 
 cdef class Endpoint(BaseTransport):
@@ -74,7 +78,7 @@ cdef class Endpoint(BaseTransport):
     def __del__(self):
         if self.fd < 0:
             return
-        warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+        fn_warn_unclosed(self)
         self.release()
 
     # -- extra info --
@@ -143,6 +147,20 @@ def _takes_transport():
 
 
 cdef bint _server_wants_transport = _takes_transport()
+
+
+cdef int local_of_listener(int fd, RawAddress *local) except -1:
+    """The address that all connections of a listener have; not known where it listens on every address."""
+    cdef socklen_t addr_len = RAW_ADDRESS_BYTES
+    cdef const sockaddr *addr = <const sockaddr *>local.bytes
+    local.length = 0
+    if getsockname(fd, <sockaddr *>local.bytes, &addr_len) < 0 or addr_len > RAW_ADDRESS_BYTES:
+        return 0
+    if addr.sa_family == AF_INET and (<const sockaddr_in *>addr).sin_addr.s_addr:
+        local.length = <unsigned char>addr_len
+    elif addr.sa_family == AF_INET6 and any((<const sockaddr_in6 *>addr).sin6_addr.s6_addr[:16]):
+        local.length = <unsigned char>addr_len
+    return 0
 
 
 cdef int hold_socket(sock) except -1:

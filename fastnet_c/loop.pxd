@@ -16,3 +16,5 @@ cdef class Loop(Reactor):
     cdef int _fd_of(self, fd) except -1
     cdef int _free_fd_of(self, fd) except -1
     cdef _checked(self, fd)
+
+    cdef bint _run_turns(self) except -1

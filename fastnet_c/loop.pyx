@@ -145,12 +145,26 @@ cdef class Loop(Reactor):
         """BaseEventLoop.run_forever() calls this until _stopping is set: all turns up to there."""
         self._look_at_clock()
         try:
+            while not self._run_turns():
+                pass
+        finally:
+            self.end()
+
+    cdef bint _run_turns(self) except -1:
+        """Turns until the loop stops; False after an error that a callback's own handling let through."""
+        self.polling = False
+        try:
             while True:
                 self.run_turn()
                 if self.stopping:
-                    return
-        finally:
-            self.end()
+                    return True
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            if self.polling:
+                raise
+            self.call_exception_handler({"message": "Unhandled error in a callback of the loop", "exception": exc})
+        return self.stopping
 
     def stop(self):
         """Leave run_forever() at the end of this turn; what the turn's callbacks schedule is kept."""

@@ -45,6 +45,7 @@ cdef class Reactor:
         bint debug
         bint clock_overridden      # loop.time() is somebody else's
         bint just_polled           # the ready ring has not had a turn since the last poll
+        bint polling               # an error is the poll's, or a signal handler's: it ends the run
         bint waiting               # in a poll that may block, without the GIL
         bint woken                 # a wake-up is on its way
         Waker waker

@@ -238,7 +238,7 @@ cdef class Reactor:
     cdef int _poll(self) except -1:
         cdef int64_t timeout_ns = self._timeout_ns()
         cdef int n
-        self.just_polled = True
+        self.just_polled = self.polling = True
         self.counters.polls += 1
         if timeout_ns == 0:
             n = fn_epoll_wait(self.poller.epfd, self.poller.events, MAX_EVENTS, 0)
@@ -253,6 +253,7 @@ cdef class Reactor:
         PyErr_CheckSignals()
         if n < 0 and n != -EINTR:
             raise OSError(-n, f"{os.strerror(-n)} (epoll_wait)")
+        self.polling = False
         return 0
 
     cdef int64_t _timeout_ns(self) except -2:

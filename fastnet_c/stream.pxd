@@ -1,3 +1,4 @@
+from fastnet_c.endpoint cimport RawAddress
 from fastnet_c.output cimport OutputTransport
 from fastnet_c.reactor cimport Reactor
 from fastnet_c.sockaddr cimport sockaddr, socklen_t
@@ -26,10 +27,12 @@ cdef class StreamTransport(OutputTransport):
     cdef int _user_failed(self, exc, str method) except -1
     cdef int _read_end(self, Py_ssize_t n) except -1
 
+    cdef int _read_and_write(self, bint can_write) except -1
+
 
 cdef long live_transports() noexcept
 
 
 cdef StreamTransport stream_of_socket(Reactor loop, sock, protocol, context, waiter, dict extra, server)
 cdef StreamTransport stream_of_descriptor(Reactor loop, int fd, int family, const sockaddr *addr, socklen_t addr_len,
-                                          protocol, context, server)
+                                          const RawAddress *local, protocol, context, server)

@@ -14,7 +14,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
 from fastnet_c.handle cimport PyContext_Exit, Py_XDECREF, enter_context, fn_call_one, raise_pending
-from fastnet_c.endpoint cimport RAW_ADDRESS_BYTES, attach_to_server, hold_socket
+from fastnet_c.endpoint cimport RAW_ADDRESS_BYTES, RawAddress, attach_to_server, hold_socket
 from fastnet_c.poller cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP
 from fastnet_c.reactor cimport SCRATCH_BYTES
 from fastnet_c.sockaddr cimport AF_UNIX, getpeername
@@ -121,13 +121,21 @@ cdef class StreamTransport(OutputTransport):
         return OutputTransport.release(self)
 
     cdef int do_work(self, unsigned int work) except -1:
+        return self._read_and_write(work == WORK_WRITE)
+
+    cdef int _read_and_write(self, bint can_write) except -1:
         enter_context(self.context)
         try:
-            if work == WORK_READ:
-                self._read()
-            elif self.write_blocked and self.out is not NULL:
+            self._read()
+            if can_write and self.out is not NULL:
                 self.write_blocked = False
                 self.drain()
+        except BaseException:  # KeyboardInterrupt, SystemExit: no edge will come again for what is left
+            if self.read_ready:
+                self.schedule(WORK_READ)
+            if can_write and self.out is not NULL:
+                self.schedule(WORK_WRITE)
+            raise
         finally:
             PyContext_Exit(self.context)
         return 0
@@ -177,16 +185,7 @@ cdef class StreamTransport(OutputTransport):
                 self.read_to_eagain = True
         elif not can_write:
             return 0
-        enter_context(self.context)
-        try:
-            if self.read_ready:
-                self._read()
-            if can_write and self.out is not NULL:
-                self.write_blocked = False
-                self.drain()
-        finally:
-            PyContext_Exit(self.context)
-        return 0
+        return self._read_and_write(can_write)
 
     cdef int _read(self) except -1:
         """Read until the socket is empty or the turn's budget is spent."""
@@ -314,6 +313,7 @@ cdef class StreamTransport(OutputTransport):
         try:
             keep_open = self.protocol.eof_received()
         except (SystemExit, KeyboardInterrupt):
+            self.read_ended, self.read_ready = False, True  # as asyncio's: it will be called again
             raise
         except BaseException as exc:
             return self._user_failed(exc, "eof_received")
@@ -378,11 +378,12 @@ cdef StreamTransport stream_of_socket(Reactor loop, sock, protocol, context, wai
 
 
 cdef StreamTransport stream_of_descriptor(Reactor loop, int fd, int family, const sockaddr *addr, socklen_t addr_len,
-                                          protocol, context, server):
-    """A transport on a descriptor that was just accepted. On an error the descriptor stays the caller's."""
+                                          const RawAddress *local, protocol, context, server):
+    """A transport on a descriptor that was just accepted; local: its own address, as far as it is known."""
     cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
     transport.open(loop, fd, family, protocol, context)
     transport.set_peer(addr, addr_len)
+    transport.local = local[0]
     if server is not None:
         transport.server = server
         attach_to_server(server, transport)

@@ -52,3 +52,5 @@ cdef class BaseTransport(Watcher):
     cdef int count_dropped_write(self) except -1
 
     cdef _report(self, exc, message)
+
+    cdef int _after_connection_made(self) except -1

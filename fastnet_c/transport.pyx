@@ -73,13 +73,18 @@ cdef class BaseTransport(Watcher):
             try:
                 self.protocol.connection_made(self)
             except (SystemExit, KeyboardInterrupt):
+                self._after_connection_made()
                 raise
             except BaseException as exc:
                 self.fatal_error(exc, "Fatal error: protocol.connection_made() call failed.")
-            if self.state == OPEN:
-                self.start_watching()
+            self._after_connection_made()
         finally:
             PyContext_Exit(self.context)
+        return 0
+
+    cdef int _after_connection_made(self) except -1:
+        if self.state == OPEN:
+            self.start_watching()
         waiter = self.waiter
         self.waiter = None
         if waiter is not None and not waiter.done():

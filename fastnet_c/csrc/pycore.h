@@ -43,6 +43,11 @@ static inline PyObject *fn_call_one(PyObject *callable, PyObject *arg) {
     return PyObject_Vectorcall(callable, stack + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
 }
 
+/* For finalizers: where warnings are errors, sys.unraisablehook hears of it once, as from a Python __del__. */
+static inline void fn_warn_unclosed(PyObject *o) {
+    if (PyErr_ResourceWarning(o, 1, "unclosed transport %R", o) < 0) PyErr_WriteUnraisable(o);
+}
+
 /* bytes caches its hash in a field that 3.11 deprecates for others than itself. */
 static inline void fn_forget_hash(PyObject *bytes) {
 #if defined(__GNUC__)
