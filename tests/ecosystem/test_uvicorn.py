@@ -83,7 +83,7 @@ PATHS: dict[str, Any] = {"/loop": loop_name, "/echo": body_of, "/stream": stream
 @asynccontextmanager
 async def serving(**options: Any) -> AsyncIterator[Any]:
     """The address of a uvicorn server on the running loop."""
-    config = uvicorn.Config(app, log_level="warning", **({"host": "127.0.0.1", "port": 0} | options))
+    config = uvicorn.Config(app, log_config=None, **({"host": "127.0.0.1", "port": 0} | options))
     server = uvicorn.Server(config)
     task = asyncio.ensure_future(server.serve())
     while not server.started:
