@@ -12,6 +12,16 @@ PROPERTY = settings(deadline=None, database=None, suppress_health_check=[HealthC
 _held = contextvars.ContextVar[object]("held")
 
 
+def each_time(count: int, call: Callable[..., object], *args: object) -> Callable[[], None]:
+    """A function that makes the call COUNT times."""
+
+    def repeat() -> None:
+        for _ in range(count):
+            call(*args)
+
+    return repeat
+
+
 class Finalized:
     """Calls ACTION when its last reference goes. In a circle with itself, it waits for the collector.
 

@@ -14,7 +14,7 @@ import fastnet_c
 from fastnet_c.handle import Handle
 from fastnet_c.timers import TimerHandle
 from tests.helpers.running import turn
-from tests.unit.support import Finalized, count_objects
+from tests.unit.support import Finalized, count_objects, each_time
 
 
 class Thing:
@@ -151,8 +151,8 @@ def test_finalizers_find_a_closed_loop() -> None:
 
     loop = fastnet.new_event_loop()
     for _ in range(100):
-        loop.call_soon(print, Finalized(lambda loop=loop: ask(loop), circle=True))
-        loop.call_later(3600, print, Finalized(lambda loop=loop: ask(loop), circle=True))
+        loop.call_soon(print, Finalized(each_time(1, ask, loop), circle=True))
+        loop.call_later(3600, print, Finalized(each_time(1, ask, loop), circle=True))
     ref = weakref.ref(loop)
     with pytest.warns(ResourceWarning, match="unclosed event loop"):
         del loop

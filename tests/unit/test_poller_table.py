@@ -259,7 +259,7 @@ def test_descriptors_that_cannot_be_watched(loop: asyncio.AbstractEventLoop) -> 
 
 
 @pytest.mark.parametrize("wrong", [-1, 2**31, 2**40, "0", None, 1.5, object()])
-def test_things_that_are_no_descriptors(loop: asyncio.AbstractEventLoop, wrong: Any) -> None:
+def test_things_that_are_no_descriptors(loop: Any, wrong: Any) -> None:
     """ValueError, as selectors raise it."""
     for call in (loop.add_reader, loop.add_writer):
         with pytest.raises(ValueError):
@@ -305,7 +305,7 @@ def test_a_finalizer_that_watches_while_the_table_grows(
 
         file = Middle()
         Finalized(finalize, circle=True)
-        loop.add_reader(file, ran.append, "middle")  # type: ignore[arg-type]
+        loop.add_reader(file, ran.append, "middle")
         gc.enable()
         gc.collect()  # where it did not happen in time
         pipe.fill()

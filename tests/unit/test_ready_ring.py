@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers.running import run_until, turn
 from tests.unit.conftest import CollectAfter
-from tests.unit.support import Finalized
+from tests.unit.support import Finalized, each_time
 
 FIRST_SIZE = 64  # of the ring, which doubles
 
@@ -98,7 +98,7 @@ def test_finalizers_of_arguments_schedule_while_the_ring_runs(loop: asyncio.Abst
     """Each callback's end fills the ring anew: what ran is behind, what comes is ahead, nothing is lost."""
     ran: list[int] = []
     for i in range(FIRST_SIZE):
-        loop.call_soon(id, Finalized(lambda i=i: [loop.call_soon(ran.append, i) for _ in range(10)]))
+        loop.call_soon(id, Finalized(each_time(10, loop.call_soon, ran.append, i)))
     turn(loop)
     assert ran == []
     turn(loop)

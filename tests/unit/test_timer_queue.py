@@ -161,7 +161,7 @@ def test_a_timer_that_is_due_is_cancelled_by_another(loop: asyncio.AbstractEvent
 
     now = loop.time()
     loop.call_at(now - 2, first)
-    second = loop.call_at(now - 1, ran.append, "second")
+    second: Any = loop.call_at(now - 1, ran.append, "second")
     far = loop.call_at(now + 3600, ran.append, "far")
     assert timers(loop) == 3
     turn(loop)
@@ -181,7 +181,7 @@ def test_cancel_after_the_end(loop: asyncio.AbstractEventLoop) -> None:
         fired.cancel()
     assert timers(loop) == 0
     assert fired.cancelled()
-    left = [loop.call_later(3600, print) for _ in range(300)]
+    left: list[Any] = [loop.call_later(3600, print) for _ in range(300)]
     loop.close()
     for timer in left:
         assert not timer._scheduled
