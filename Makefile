@@ -71,13 +71,13 @@ test: test-release test-faults
 test-release:
 	$(call venv,test interop)
 	$(call build)
-	@mkdir -p $(RESULTS)
+	@mkdir -p $(RESULTS) && rm -f $(RESULTS)/release.xml
 	$(PY) $(PYTEST) --ignore=tests/faults --junitxml=$(RESULTS)/release.xml $(ARGS)
 
 test-faults:
 	$(call venv,test interop)
 	$(call tree,faults,$(FAULTS))
-	@mkdir -p $(RESULTS)
+	@mkdir -p $(RESULTS) && rm -f $(RESULTS)/faults.xml
 	cd $(FAULTS) && PYTHONPATH=$(CURDIR)/$(FAULTS) $(CURDIR)/$(PY) -m pytest tests/faults \
 		-o cache_dir=$(CURDIR)/build/pytest-$(TAG)-faults --junitxml=$(CURDIR)/$(RESULTS)/faults.xml $(ARGS)
 

@@ -38,6 +38,7 @@ SKIP = Skip("tests.a.test_x::test_two[uvloop]", "uvloop is not installed")
     [
         ("True | tests.a.*[uvloop] | uvloop is not *", 0),
         ("# nothing", 1),
+        ("maybe | tests.a.* | *\nmaybe | tests.b.* | *", 0),
         ("False | tests.a.*[uvloop] | *", 1),
         ("True | tests.a.*[uvloop] | another reason", 2),
         ("True | tests.a.* | *\npython >= (3, 11) and not has('no_such') | tests.b.* | *", 1),
