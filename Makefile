@@ -24,7 +24,7 @@ ASAN = build/asan-$(TAG)
 ASAN_ENVIRONMENT = LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc
 
 # Tests of the checkout itself, which a copy of the packages is not.
-REPOSITORY_TESTS = tests/test_packaging.py tests/test_readme.py tests/test_layering.py
+REPOSITORY_TESTS = tests/test_packaging.py tests/test_readme.py tests/test_layering.py tests/test_benchmarks.py
 
 .PHONY: help run build test test-release test-faults check-skips bench lint asan clean
 .NOTPARALLEL:
