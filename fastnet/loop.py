@@ -55,7 +55,7 @@ class EventLoop(SignalCalls, SocketCalls, UnixCalls, Loop, asyncio.BaseEventLoop
 
     async def _create_connection_transport(self, sock: socket, *args: Any, **kwargs: Any) -> Any:
         try:
-            return await super()._create_connection_transport(sock, *args, **kwargs)
+            return await super()._create_connection_transport(sock, *args, **kwargs)  # type: ignore[misc]
         except BaseException:
             # 3.15's rule on every version. A transport that was made keeps the descriptor until its own end.
             sock.close()
