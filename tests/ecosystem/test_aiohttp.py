@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from tests.probes import peers, tls
 
+if hasattr(sys, "gettotalrefcount"):
+    pytest.skip("multidict (of aiohttp) crashes debug builds of CPython", allow_module_level=True)
 aiohttp = pytest.importorskip("aiohttp", exc_type=ImportError)
 from aiohttp import web  # noqa: E402
 
