@@ -42,8 +42,6 @@ cdef class Handle(Runnable):
 # Raises the exception that a C call left behind.
 cdef int raise_pending() except -1
 
-cdef Handle new_handle(object callback, tuple args, object context, object loop)
-
 
 cdef inline int enter_context(object context) except -1:
     return PyContext_Enter(context)

@@ -15,15 +15,6 @@ cdef int raise_pending() except -1:
     return -1  # the error indicator is set already
 
 
-cdef Handle new_handle(object callback, tuple args, object context, object loop):
-    cdef Handle handle = Handle.__new__(Handle)
-    handle._callback = callback
-    handle._args = args
-    handle._context = context
-    handle._loop = loop
-    return handle
-
-
 cdef class Handle(Runnable):
     """A callback that was scheduled; see asyncio.Handle. Made by the loop's call_soon() and kin."""
 

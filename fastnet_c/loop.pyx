@@ -10,7 +10,7 @@ from cpython.object cimport PyObject
 
 from fastnet_c.acceptor cimport Acceptor, SpareDescriptor, live_acceptors, new_acceptor
 from fastnet_c.fdwatch cimport FdWatcher, live_fd_watchers, set_reader, set_writer
-from fastnet_c.handle cimport Handle, PyContext_CopyCurrent, new_handle
+from fastnet_c.handle cimport Handle, PyContext_CopyCurrent
 from fastnet_c.poller cimport Watcher
 from fastnet_c.reactor cimport Reactor, fn_now_ns
 from fastnet_c.stream cimport StreamTransport, live_transports, stream_of_socket
@@ -67,15 +67,11 @@ cdef class Loop(Reactor):
     # -- callbacks --
 
     cdef Handle _new_handle(self, callback, tuple args, context):
-        cdef Handle handle
-        if self.spare_handles:
-            handle = <Handle>self.spare_handles.pop()
-            handle._callback = callback
-            handle._args = args
-            handle._context = PyContext_CopyCurrent() if context is None else context
-            handle._loop = self
-        else:
-            handle = new_handle(callback, args, PyContext_CopyCurrent() if context is None else context, self)
+        cdef Handle handle = self.take_handle()
+        handle._callback = callback
+        handle._args = args
+        handle._context = PyContext_CopyCurrent() if context is None else context
+        handle._loop = self
         if self.debug:
             handle._source_traceback = format_helpers.extract_stack(sys._getframe(0))
         return handle
@@ -212,7 +208,7 @@ cdef class Loop(Reactor):
         self.closed = True
         self.ready = [None]
         self.ready_head = self.ready_count = self.ready_mask = 0
-        self.spare_handles.clear()
+        self.spare_handles, self.spare_count = [None] * len(self.spare_handles), 0
         self.timers.clear()
         for watcher in self.poller.close():
             if type(watcher) is Acceptor:

@@ -73,16 +73,20 @@ cdef class Poller:
         return self.forks != fn_forks
 
     cdef int _grow(self, int fd) except -1:
-        cdef Py_ssize_t size = max(64, self.size)
+        cdef Py_ssize_t size = max(64, self.size), before = self.size
         cdef uint32_t *generations
+        cdef list more
         while size <= fd:
             size *= 2
+        more = [None] * (size - before)
+        if self.size != before:
+            return 0
         generations = <uint32_t *>realloc(self.generations, size * sizeof(uint32_t))
         if generations is NULL:
             raise MemoryError
         memset(generations + self.size, 0, (size - self.size) * sizeof(uint32_t))
         self.generations = generations
-        self.table.extend([None] * (size - self.size))
+        self.table.extend(more)
         self.size = size
         return 0
 
@@ -94,7 +98,7 @@ cdef class Poller:
         cdef int fd = watcher.fd, r
         if self.epfd < 0:
             raise RuntimeError("Event loop is closed")
-        if fd >= self.size:
+        while fd >= self.size:
             self._grow(fd)
         if self.table[fd] is not None:
             self.generations[fd] += 1

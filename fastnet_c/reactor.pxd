@@ -33,7 +33,8 @@ cdef class Reactor:
         # The ready ring: a list used as slots, which the collector sees.
         list ready
         Py_ssize_t ready_head, ready_count, ready_mask
-        list spare_handles         # used handles to be filled again
+        list spare_handles         # slots: used handles to be filled again
+        Py_ssize_t spare_count
 
         # Watchers whose writes of the running callback are still held; owned while the callback runs.
         PyObject **held
@@ -51,6 +52,7 @@ cdef class Reactor:
         Waker waker
 
     cdef int push(self, Runnable runnable) except -1
+    cdef Handle take_handle(self)
     cdef int hold(self, Watcher watcher) except -1
     cdef int wake(self) except -1
     cdef int run_turn(self) except -1

@@ -68,7 +68,7 @@ cdef class Reactor:
             raise MemoryError
         self.ready = [None] * READY_MIN
         self.ready_mask = READY_MIN - 1
-        self.spare_handles = []
+        self.spare_handles = [None] * SPARE_HANDLES
         self.timers = TimerQueue()
         self.poller = Poller()
         self.waker = Waker()
@@ -131,12 +131,25 @@ cdef class Reactor:
         return 0
 
     cdef int _keep_handle(self, Handle handle) except -1:
-        if len(self.spare_handles) < SPARE_HANDLES and not fn_has_weakrefs(handle):
-            handle._callback = handle._args = handle._context = handle._loop = None
-            handle._source_traceback = handle._repr = None
-            handle._cancelled = False
-            self.spare_handles.append(handle)
+        if self.spare_count == SPARE_HANDLES or fn_has_weakrefs(handle):
+            return 0
+        handle._callback = handle._args = handle._context = handle._loop = None
+        handle._source_traceback = handle._repr = None
+        handle._cancelled = False
+        if self.spare_count < SPARE_HANDLES:  # what was let go may have run anything
+            fn_slot_put(<PyObject *>self.spare_handles, self.spare_count, <PyObject *>handle)
+            self.spare_count += 1
         return 0
+
+    cdef Handle take_handle(self):
+        """A used handle, empty, or a new one."""
+        cdef Handle handle
+        if not self.spare_count:
+            return Handle.__new__(Handle)
+        self.spare_count -= 1
+        handle = <Handle>fn_slot_take(<PyObject *>self.spare_handles, self.spare_count)
+        Py_DECREF(handle)
+        return handle
 
     # -- held writes (invariant 10) --
 

@@ -79,7 +79,7 @@ cdef int _inet_from_python(object address, sockaddr_in *v4, socklen_t *addr_len)
     host = _host(address, 2, 2) or "0.0.0.0"
     v4.sin_family = AF_INET
     v4.sin_port = htons(_number(address[1], "port", 65535))
-    if inet_pton(AF_INET, host.encode(), &v4.sin_addr) != 1:
+    if "\0" in host or inet_pton(AF_INET, host.encode(), &v4.sin_addr) != 1:
         raise ValueError(f"{host!r} is not an IPv4 address: resolve a name with getaddrinfo() first")
     addr_len[0] = sizeof(sockaddr_in)
     return 0
@@ -93,7 +93,7 @@ cdef int _inet6_from_python(object address, sockaddr_in6 *v6, socklen_t *addr_le
         v6.sin6_flowinfo = htonl(_number(address[2], "flowinfo", 0xfffff))
     if len(address) > 3:
         v6.sin6_scope_id = _number(address[3], "scope_id", 0xffffffff)
-    if inet_pton(AF_INET6, host.encode(), &v6.sin6_addr) != 1:
+    if "\0" in host or inet_pton(AF_INET6, host.encode(), &v6.sin6_addr) != 1:
         raise ValueError(f"{host!r} is not an IPv6 address: resolve a name with getaddrinfo() first")
     addr_len[0] = sizeof(sockaddr_in6)
     return 0

@@ -111,6 +111,7 @@ cdef class TimerQueue:
                 return timer
             self._release(fn_heap_pop(&self.heap).slot)
             self.cancelled -= 1
+            timer = None
         return None
 
     cdef TimerHandle pop_due(self, double now):
@@ -122,9 +123,10 @@ cdef class TimerQueue:
 
     cdef _compact(self):
         cdef size_t i, kept = 0
+        cdef list dropped = []
         for i in range(self.heap.count):
             if (<TimerHandle>self.slots[self.heap.items[i].slot])._cancelled:
-                self._release(self.heap.items[i].slot)
+                dropped.append(self._release(self.heap.items[i].slot))
             else:
                 self.heap.items[kept] = self.heap.items[i]
                 kept += 1
