@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import math
 import random
+import threading
 from typing import Any
 
 import pytest
@@ -321,3 +322,46 @@ def test_comparison(loop: asyncio.AbstractEventLoop) -> None:
         early < now  # type: ignore[operator]  # noqa: B015
     for timer in (early, late, same, other):
         timer.cancel()
+
+
+def test_finalizers_that_schedule_as_the_loop_is_about_to_wait(loop: Any) -> None:
+    """A cancelled timer ends while the wait is computed, and its finalizer calls call_soon(): there is no wait then."""
+    ran: list[str] = []
+
+    def schedule() -> None:
+        loop.call_soon(ran.append, "scheduled")
+        loop.call_soon(loop.stop)
+
+    loop.call_later(1, print, context=context_that_calls(schedule)).cancel()
+    watchdog = loop.call_later(5, loop.stop)
+    loop.run_forever()
+    watchdog.cancel()
+    assert ran == ["scheduled"]
+    assert loop.metrics()["blocking_polls"] == 0
+
+
+def test_a_thread_that_schedules_as_the_loop_is_about_to_wait(loop: Any) -> None:
+    """The clock is Python code of somebody's: while it runs, another thread may call call_soon_threadsafe()."""
+    ran: list[str] = []
+    clock = loop.time
+
+    def time_that_lets_others_run() -> float:
+        if armed:
+            armed.clear()
+            thread = threading.Thread(target=loop.call_soon_threadsafe, args=(stop,))
+            thread.start()
+            thread.join()
+        return clock()
+
+    def stop() -> None:
+        ran.append("stop")
+        loop.stop()
+
+    armed: list[bool] = []
+    loop.time = time_that_lets_others_run
+    watchdog = loop.call_later(5, loop.stop)
+    armed.append(True)
+    loop.run_forever()
+    watchdog.cancel()
+    assert ran == ["stop"]
+    assert loop.metrics()["blocking_polls"] == 0
