@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import os
 import shutil
 import sys
 import tempfile
@@ -20,6 +19,8 @@ from tests.helpers import descriptors, loops, running, wires
 
 if TYPE_CHECKING:
     from tests.helpers.certificates import Certificates
+
+LinkMaker = Callable[..., AbstractAsyncContextManager[wires.Link]]
 
 FAILED = pytest.StashKey[bool]()
 
@@ -76,20 +77,12 @@ def _live_objects() -> dict[str, int]:
     return core.live_objects() if core is not None else {}
 
 
-@pytest.fixture(scope="session")
-def report_fd() -> Iterator[int]:
-    """A descriptor of the real standard error, out of reach of pytest's capture."""
-    fd = os.dup(sys.__stderr__.fileno()) if sys.__stderr__ is not None else os.open(os.devnull, os.O_WRONLY)
-    yield fd
-    os.close(fd)
-
-
 @pytest.fixture(autouse=True)
-def guard(request: pytest.FixtureRequest, report_fd: int, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def guard(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Ends a hung test, and fails one that leaves descriptors open, closes a stranger's, or leaves objects alive."""
     gc.collect()
     fds_before, live_before = descriptors.open_descriptors(), _live_objects()
-    with running.ended_if_hung(report_fd):
+    with running.ended_if_hung():
         yield
     # pytest holds the fixtures' values, and the exceptions that were logged, longer than it needs them.
     request.node.funcargs.clear()
@@ -161,8 +154,14 @@ def wire(request: pytest.FixtureRequest) -> wires.Wire:
     return request.param
 
 
+@pytest.fixture
+def accepted(wire: wires.Wire) -> LinkMaker:
+    """A connection on each kind of stream, made by the loop's server."""
+    return wire.accepted
+
+
 @pytest.fixture(params=["accepted", "connected"])
-def link(request: pytest.FixtureRequest, wire: wires.Wire) -> Callable[..., AbstractAsyncContextManager[wires.Link]]:
+def link(request: pytest.FixtureRequest, wire: wires.Wire) -> LinkMaker:
     """A connection on each kind of stream, made by the loop's server and by its client in turn."""
     return getattr(wire, request.param)
 

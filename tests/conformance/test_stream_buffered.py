@@ -23,11 +23,11 @@ def test_get_buffer_is_asked_with_a_size_hint(loop, link):
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100, 4096, 65_536, 1_000_000])
-def test_buffers_of_any_size(loop, link, size):
+def test_buffers_of_any_size(loop, accepted, size):
     data = random.Random(3).randbytes(min(3_000 * size, 2_000_000))
 
     async def main():
-        async with link(lambda: BufferedRecorder(size=size)) as connection:
+        async with accepted(lambda: BufferedRecorder(size=size)) as connection:
             sending = asyncio.ensure_future(connection.peer.send_all(data))
             assert await connection.protocol.until_received(len(data)) == data
             await sending
@@ -36,9 +36,9 @@ def test_buffers_of_any_size(loop, link, size):
     run(loop, main())
 
 
-def test_one_byte_buffer_and_eof(loop, link):
+def test_one_byte_buffer_and_eof(loop, accepted):
     async def main():
-        async with link(lambda: BufferedRecorder(size=1)) as connection:
+        async with accepted(lambda: BufferedRecorder(size=1)) as connection:
             connection.peer.send(b"hello")
             connection.peer.end()
             await connection.protocol.until_seen("lost")
@@ -49,7 +49,7 @@ def test_one_byte_buffer_and_eof(loop, link):
     run(loop, main())
 
 
-def test_a_slice_of_a_larger_buffer(loop, link):
+def test_a_slice_of_a_larger_buffer(loop, accepted):
     """The protocol gives the free rest of its buffer each time, as parsers do."""
 
     async def main():
@@ -64,7 +64,7 @@ def test_a_slice_of_a_larger_buffer(loop, link):
                 self.received += self.buffer[self.used - nbytes : self.used]
                 self.note("data", nbytes)
 
-        async with link(lambda: Protocol(size=1000)) as connection:
+        async with accepted(lambda: Protocol(size=1000)) as connection:
             for part in (b"one", b"two", b"three"):
                 connection.peer.send(part)
                 await connection.protocol.until_received(connection.protocol.used + len(part))
@@ -78,7 +78,7 @@ def test_a_slice_of_a_larger_buffer(loop, link):
     [bytearray, lambda size: memoryview(bytearray(size)), lambda size: array.array("B", bytes(size))],
     ids=["bytearray", "memoryview", "array"],
 )
-def test_kinds_of_buffers(loop, link, make):
+def test_kinds_of_buffers(loop, accepted, make):
     async def main():
         buffer = make(100)
         got = []
@@ -92,7 +92,7 @@ def test_kinds_of_buffers(loop, link, make):
                 self.received += got[-1]
                 self.note("data", got[-1])
 
-        async with link(Protocol) as connection:
+        async with accepted(Protocol) as connection:
             connection.peer.send(b"hello")
             await connection.protocol.until_received(5)
             assert b"".join(got) == b"hello"
@@ -100,14 +100,14 @@ def test_kinds_of_buffers(loop, link, make):
     run(loop, main())
 
 
-def test_a_new_buffer_every_time(loop, link):
+def test_a_new_buffer_every_time(loop, accepted):
     async def main():
         class Protocol(BufferedRecorder):
             def get_buffer(self, sizehint):
                 self.buffer = bytearray(1000)
                 return self.buffer
 
-        async with link(Protocol) as connection:
+        async with accepted(Protocol) as connection:
             for i in range(20):
                 connection.peer.send(bytes([i]) * 10)
                 await connection.protocol.until_received(10 * (i + 1))
@@ -153,13 +153,13 @@ def test_the_buffer_may_be_resized_in_buffer_updated(loop, link):
     ids=["empty-bytes", "empty", "None", "read-only", "text"],
 )
 @pytest.mark.differs(uvloop="reports a RuntimeError of its own, and does not name the callback")
-def test_a_wrong_buffer_ends_the_connection(loop, link, errors, wrong, kind):
+def test_a_wrong_buffer_ends_the_connection(loop, accepted, errors, wrong, kind):
     async def main():
         class Protocol(BufferedRecorder):
             def get_buffer(self, sizehint):
                 return wrong
 
-        async with link(Protocol) as connection:
+        async with accepted(Protocol) as connection:
             connection.peer.send(b"hello")
             await connection.protocol.until_seen("lost")
             assert isinstance(connection.protocol.error, kind)
@@ -215,7 +215,7 @@ def test_pausing_in_get_buffer(loop, link):
     run(loop, main())
 
 
-def test_echo_out_of_the_protocols_buffer(loop, link):
+def test_echo_out_of_the_protocols_buffer(loop, accepted):
     """Writes a memoryview of the buffer that the next read fills again."""
     data = random.Random(4).randbytes(1_000_000)
 
@@ -225,7 +225,7 @@ def test_echo_out_of_the_protocols_buffer(loop, link):
                 self.transport.write(bytes(memoryview(self.buffer)[:nbytes]))
                 self.note("data", b"")
 
-        async with link(lambda: Protocol(size=10_000)) as connection:
+        async with accepted(lambda: Protocol(size=10_000)) as connection:
             sending = asyncio.ensure_future(connection.peer.send_all(data))
             assert await connection.peer.receive(len(data)) == data
             await sending
@@ -238,7 +238,7 @@ def test_echo_out_of_the_protocols_buffer(loop, link):
     asyncio="keeps a view of it since Python 3.12",
     strict=False,
 )
-def test_echo_of_a_view_of_the_protocols_buffer(loop, link):
+def test_echo_of_a_view_of_the_protocols_buffer(loop, accepted):
     data = random.Random(5).randbytes(1_000_000)
 
     async def main():
@@ -247,7 +247,7 @@ def test_echo_of_a_view_of_the_protocols_buffer(loop, link):
                 self.transport.write(memoryview(self.buffer)[:nbytes])
                 self.note("data", b"")
 
-        async with link(lambda: Protocol(size=10_000), small=True) as connection:
+        async with accepted(lambda: Protocol(size=10_000), small=True) as connection:
             sending = asyncio.ensure_future(connection.peer.send_all(data))
             assert await connection.peer.receive(len(data)) == data
             await sending

@@ -30,32 +30,32 @@ def sent(loop, link, write, *, expected):
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_bytes_like_objects(loop, link, kind):
-    sent(loop, link, lambda transport: transport.write(kind(b"hello")), expected=b"hello")
+def test_bytes_like_objects(loop, accepted, kind):
+    sent(loop, accepted, lambda transport: transport.write(kind(b"hello")), expected=b"hello")
 
 
 @pytest.mark.parametrize("size", [1, 1000, 65_535, 65_536, 65_537, 300_000, 3_000_000])
-def test_sizes(loop, link, size):
+def test_sizes(loop, accepted, size):
     data = bytes(i % 251 for i in range(1000)) * (size // 1000 + 1)
     data = data[:size]
-    sent(loop, link, lambda transport: transport.write(data), expected=data)
+    sent(loop, accepted, lambda transport: transport.write(data), expected=data)
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_large_writes_of_every_type(loop, link, kind):
+def test_large_writes_of_every_type(loop, accepted, kind):
     data = bytes(range(256)) * 4096
-    sent(loop, link, lambda transport: transport.write(kind(data)), expected=data)
+    sent(loop, accepted, lambda transport: transport.write(kind(data)), expected=data)
 
 
-def test_many_small_writes(loop, link):
+def test_many_small_writes(loop, accepted):
     def write(transport):
         for i in range(5000):
             transport.write(b"%d," % i)
 
-    sent(loop, link, write, expected=b"".join(b"%d," % i for i in range(5000)))
+    sent(loop, accepted, write, expected=b"".join(b"%d," % i for i in range(5000)))
 
 
-def test_small_writes_behind_a_large_one(loop, link):
+def test_small_writes_behind_a_large_one(loop, accepted):
     def write(transport):
         transport.write(b"a" * 1_000_000)
         transport.write(b"b")
@@ -65,10 +65,10 @@ def test_small_writes_behind_a_large_one(loop, link):
         transport.write(b"g")
 
     expected = b"a" * 1_000_000 + b"b" + b"c" * 10 + b"de" + b"f" * 1_000_000 + b"g"
-    sent(loop, link, write, expected=expected)
+    sent(loop, accepted, write, expected=expected)
 
 
-def test_empty_writes_send_nothing(loop, link):
+def test_empty_writes_send_nothing(loop, accepted):
     def write(transport):
         transport.write(b"")
         transport.write(bytearray())
@@ -76,7 +76,7 @@ def test_empty_writes_send_nothing(loop, link):
         transport.write(b"x")
         transport.write(b"")
 
-    sent(loop, link, write, expected=b"x")
+    sent(loop, accepted, write, expected=b"x")
 
 
 @pytest.mark.parametrize(
@@ -90,28 +90,28 @@ def test_empty_writes_send_nothing(loop, link):
     ],
     ids=["list", "mixed", "generator", "iterator", "dict"],
 )
-def test_writelines(loop, link, make):
-    sent(loop, link, lambda transport: transport.writelines(make()), expected=b"onetwothree")
+def test_writelines(loop, accepted, make):
+    sent(loop, accepted, lambda transport: transport.writelines(make()), expected=b"onetwothree")
 
 
-def test_writelines_of_nothing(loop, link):
-    sent(loop, link, lambda transport: transport.writelines([]), expected=b"")
+def test_writelines_of_nothing(loop, accepted):
+    sent(loop, accepted, lambda transport: transport.writelines([]), expected=b"")
 
 
-def test_writelines_of_more_parts_than_one_system_call_takes(loop, link):
+def test_writelines_of_more_parts_than_one_system_call_takes(loop, accepted):
     parts = [b"%06d" % i for i in range(5000)]  # IOV_MAX is 1024
-    sent(loop, link, lambda transport: transport.writelines(parts), expected=b"".join(parts))
+    sent(loop, accepted, lambda transport: transport.writelines(parts), expected=b"".join(parts))
 
 
-def test_writelines_of_large_parts(loop, link):
+def test_writelines_of_large_parts(loop, accepted):
     parts = [bytes([i]) * 100_000 for i in range(20)]
-    sent(loop, link, lambda transport: transport.writelines(parts), expected=b"".join(parts))
+    sent(loop, accepted, lambda transport: transport.writelines(parts), expected=b"".join(parts))
 
 
 @pytest.mark.differs(uvloop=LATE_BYTES, asyncio=LATE_BYTES if sys.version_info >= (3, 12) else None)
 @pytest.mark.parametrize("backlog", [0, 1_000_000], ids=["empty", "behind-a-backlog"])
 @pytest.mark.parametrize("view", [lambda data: data, memoryview], ids=["bytearray", "memoryview"])
-def test_a_buffer_may_be_changed_as_soon_as_write_returns(loop, link, view, backlog):
+def test_a_buffer_may_be_changed_as_soon_as_write_returns(loop, accepted, view, backlog):
     def write(transport):
         transport.write(b"-" * backlog)
         data = bytearray(b"a" * 500_000)
@@ -124,11 +124,11 @@ def test_a_buffer_may_be_changed_as_soon_as_write_returns(loop, link, view, back
         small[:] = b"y" * 100
 
     expected = b"-" * backlog + b"a" * 500_000 + b"b" * 100 + b"z" * 100
-    sent(loop, link, write, expected=expected)
+    sent(loop, accepted, write, expected=expected)
 
 
 @pytest.mark.differs(uvloop=HELD_BUFFER, asyncio=HELD_BUFFER if sys.version_info >= (3, 12) else None)
-def test_a_buffer_may_be_resized_as_soon_as_write_returns(loop, link):
+def test_a_buffer_may_be_resized_as_soon_as_write_returns(loop, accepted):
     def write(transport):
         data = bytearray(b"a" * 500_000)
         transport.write(data)
@@ -137,7 +137,7 @@ def test_a_buffer_may_be_resized_as_soon_as_write_returns(loop, link):
         transport.write(memoryview(data))
         data += b"c" * 10_000
 
-    sent(loop, link, write, expected=b"a" * 500_000 + b"b" * 10)
+    sent(loop, accepted, write, expected=b"a" * 500_000 + b"b" * 10)
 
 
 def test_a_buffer_changed_in_the_same_callback(loop, link):
@@ -158,27 +158,27 @@ def test_a_buffer_changed_in_the_same_callback(loop, link):
     run(loop, main())
 
 
-def test_a_slice_of_a_memoryview(loop, link):
+def test_a_slice_of_a_memoryview(loop, accepted):
     data = bytes(range(256)) * 2000
     view = memoryview(data)[1000:-1000]
-    sent(loop, link, lambda transport: transport.write(view), expected=data[1000:-1000])
+    sent(loop, accepted, lambda transport: transport.write(view), expected=data[1000:-1000])
 
 
 @pytest.mark.parametrize("code", ["H", "I", "d"])
-def test_memoryview_of_another_format(loop, link, code):
+def test_memoryview_of_another_format(loop, accepted, code):
     data = array.array(code, range(100))
-    sent(loop, link, lambda transport: transport.write(memoryview(data)), expected=data.tobytes())
+    sent(loop, accepted, lambda transport: transport.write(memoryview(data)), expected=data.tobytes())
 
 
 @pytest.mark.differs(asyncio="counts items where bytes are meant")
-def test_large_memoryview_of_another_format(loop, link):
+def test_large_memoryview_of_another_format(loop, accepted):
     data = array.array("I", range(500_000))
 
     def write(transport):
         transport.write(memoryview(data))
         transport.write(b"end")
 
-    sent(loop, link, write, expected=data.tobytes() + b"end")
+    sent(loop, accepted, write, expected=data.tobytes() + b"end")
 
 
 @pytest.mark.parametrize("wrong", ["text", 42, ["list"], object()], ids=["str", "int", "list", "object"])
@@ -354,14 +354,14 @@ def test_write_after_connection_lost_warns_after_some_time(loop, link, caplog):
     assert "socket.send() raised exception" in caplog.text
 
 
-def test_the_transport_lets_go_of_what_was_sent(loop, link):
+def test_the_transport_lets_go_of_what_was_sent(loop, accepted):
     import weakref
 
     class Data(bytearray):
         """A buffer that can be watched."""
 
     async def main():
-        async with link(small=True) as connection:
+        async with accepted(small=True) as connection:
             data = Data(b"x" * 1_000_000)
             ref = weakref.ref(data)
             connection.transport.write(data)

@@ -1,7 +1,6 @@
 """Running a loop in a test: one turn, a coroutine with a deadline, blocking work on threads, a hung test ended."""
 
 import asyncio
-import faulthandler
 import os
 import signal
 import threading
@@ -96,19 +95,17 @@ def while_polling(action: Callable[[], object]) -> threading.Thread:
 
 
 @contextmanager
-def ended_if_hung(report_fd: int) -> Iterator[None]:
-    """Raises Hung in the main thread after HUNG_S; if even that does not help, all stacks are told and the run ends."""
+def ended_if_hung() -> Iterator[None]:
+    """Raises Hung in the main thread after HUNG_S; where even that does not help, faulthandler_timeout tells."""
 
     def give_up(signum: int, frame: object) -> None:
         raise Hung(f"the test did not end in {HUNG_S} s")
 
     before = signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, HUNG_S)
-    faulthandler.dump_traceback_later(2 * HUNG_S, exit=True, file=report_fd)
     try:
         yield
     finally:
-        faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 

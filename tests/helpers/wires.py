@@ -104,7 +104,11 @@ class Wire:
         if small:
             _shrink(sock)
         sock.settimeout(DEADLINE_S)
-        sock.connect(address)
+        try:
+            sock.connect(address)
+        except OSError:
+            sock.close()
+            raise
         return Peer(sock)
 
     @asynccontextmanager
