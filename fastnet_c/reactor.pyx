@@ -270,10 +270,14 @@ cdef class Reactor:
         return 0
 
     cdef int64_t _timeout_ns(self) except -2:
-        if self.ready_count or self.stopping:
-            return 0
-        first = self.timers.first() if self.timers.heap.count else None
-        return -1 if first is None else wait_ns((<TimerHandle>first)._when, self._clock())
+        cdef int64_t timeout_ns = -1
+        if self.timers.heap.count and not self.ready_count:
+            first = self.timers.first()
+            if first is not None:
+                timeout_ns = wait_ns((<TimerHandle>first)._when, self._clock())
+            first = None
+        # Last, since the lines above may run code that schedules: finalizers of cancelled timers, another's clock.
+        return 0 if self.ready_count or self.stopping else timeout_ns
 
     cdef Py_ssize_t _schedule_due(self) except -1:
         cdef double now = self._clock()
