@@ -6,9 +6,8 @@ import asyncio
 import socket
 from asyncio import base_events
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-_T = TypeVar("_T")
 _Buffer = Any  # any writable buffer
 
 # A Unix socket whose peer's queue is full gives no event when there is room: connect() is tried again after such waits.
@@ -21,23 +20,27 @@ class SocketCalls(asyncio.AbstractEventLoop):
 
     async def sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
         """Up to nbytes bytes; b'' at the end of the stream."""
-        return await self._try_reading(sock, sock.recv, nbytes)
+        data: bytes = await self._try_reading(sock, "recv", nbytes)
+        return data
 
     async def sock_recv_into(self, sock: socket.socket, buf: _Buffer) -> int:
         """Read into a writable buffer: how many bytes, 0 at the end of the stream."""
-        return await self._try_reading(sock, sock.recv_into, buf)
+        received: int = await self._try_reading(sock, "recv_into", buf)
+        return received
 
     async def sock_recvfrom(self, sock: socket.socket, bufsize: int) -> tuple[bytes, Any]:
         """One datagram and its sender's address."""
-        return await self._try_reading(sock, sock.recvfrom, bufsize)
+        datagram: tuple[bytes, Any] = await self._try_reading(sock, "recvfrom", bufsize)
+        return datagram
 
     async def sock_recvfrom_into(self, sock: socket.socket, buf: _Buffer, nbytes: int = 0) -> tuple[int, Any]:
         """One datagram into a writable buffer: its size and its sender's address."""
-        return await self._try_reading(sock, sock.recvfrom_into, buf, nbytes or len(buf))
+        received: tuple[int, Any] = await self._try_reading(sock, "recvfrom_into", buf, nbytes or len(buf))
+        return received
 
     async def sock_accept(self, sock: socket.socket) -> tuple[socket.socket, Any]:
         """The next connection of a listening socket, non-blocking, and its address."""
-        connection, address = await self._try_reading(sock, sock.accept)
+        connection, address = await self._try_reading(sock, "accept")
         connection.setblocking(False)
         return connection, address
 
@@ -47,11 +50,12 @@ class SocketCalls(asyncio.AbstractEventLoop):
         with memoryview(data) as whole, whole.cast("B") as view:
             sent = 0
             while sent < len(view):
-                sent += await self._try_writing(sock, sock.send, view[sent:])
+                sent += await self._try_writing(sock, "send", view[sent:])
 
     async def sock_sendto(self, sock: socket.socket, data: _Buffer, address: Any) -> int:
         """Send one datagram to address."""
-        return await self._try_writing(sock, sock.sendto, data, address)
+        sent: int = await self._try_writing(sock, "sendto", data, address)
+        return sent
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """Connect to address; a host name is looked up first."""
@@ -88,20 +92,22 @@ class SocketCalls(asyncio.AbstractEventLoop):
         if self.get_debug() and sock.gettimeout() != 0:
             raise ValueError("the socket must be non-blocking")
 
-    async def _try_reading(self, sock: socket.socket, call: Callable[..., _T], *args: Any) -> _T:
+    # By name: what the socket's method is may change while we wait (tests patch it).
+
+    async def _try_reading(self, sock: socket.socket, call: str, *args: Any) -> Any:
         self._check_sock(sock)
         while True:
             try:
-                return call(*args)
+                return getattr(sock, call)(*args)
             except (BlockingIOError, InterruptedError):
                 pass
             await self._wait(sock.fileno(), self._add_reader, self._remove_reader)  # type: ignore[attr-defined]
 
-    async def _try_writing(self, sock: socket.socket, call: Callable[..., _T], *args: Any) -> _T:
+    async def _try_writing(self, sock: socket.socket, call: str, *args: Any) -> Any:
         self._check_sock(sock)
         while True:
             try:
-                return call(*args)
+                return getattr(sock, call)(*args)
             except (BlockingIOError, InterruptedError):
                 pass
             await self._wait(sock.fileno(), self._add_writer, self._remove_writer)  # type: ignore[attr-defined]

@@ -305,7 +305,7 @@ cdef class Loop(Reactor):
         """Counters since the loop was made, and present sizes; a dict of name to int.
 
         turns, polls (calls of epoll), blocking_polls (those that could wait), events (dispatched), callbacks
-        (handles run), wakeups (eventfd writes by other threads), accepted, accept_refused (closed at once for want of
+        (run from the ready ring), wakeups (eventfd writes by other threads), accepted, accept_refused (closed at once for want of
         descriptors), accept_errors; connections (stream transports), ring_bytes (memory of output rings), timers.
         """
         c = self.counters
