@@ -93,6 +93,10 @@ peers.append(connect())
 loop.run_until_complete(connected())
 assert loop.run_until_complete(all_lockstep())
 assert not any(transport.is_closing() for transport in transports)
+# what the parent closes ends in good order: the child has left no SO_LINGER behind
+transports[1].close()
+loop.run_until_complete(asyncio.sleep(0.001))
+assert peers[1].recv(1) == b""
 for sock in peers:
     sock.close()
 async def gone():
@@ -114,6 +118,12 @@ CHILDREN = {
     transports[2].close()
     server.close()
     loop.close()""",
+    "runs what it scheduled": """
+    transports[0].abort()
+    transports[1].reset()
+    transports[2].close()
+    loop.call_soon(loop.stop)
+    loop.run_forever()""",
     "drops everything": """
     global loop, server
     transports.clear()
@@ -196,8 +206,11 @@ try:
     assert peers[0].recv(1) == b""
 except ConnectionResetError:
     pass  # it held data that nobody read
-del peers[:2], transports[:1]
-transports.pop(0).abort()
+peers[1].close()
+transports[1].abort()
+del peers[:2], transports[:2]
+peers.append(connect())
+loop.run_until_complete(connected())
 {_END}"""
     check(script, kind, f"{short_tmp}/s")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.probes import kernel
+from tests.probes import kernel, peers
 from tests.probes.child import ServerChild
 
 FREE = 24  # descriptors left to the server
@@ -120,6 +120,21 @@ def test_no_room_at_all(tmp_path: Path) -> None:
         server.ask("raise_limit")
         assert server.served_within(5.0) < 5.0
         assert server.stop() == 0
+
+
+def test_refused_clients_leave_nothing(tmp_path: Path) -> None:
+    """Clients that wait for what comes get RST, and the server's port keeps no TIME_WAIT (close with linger 0)."""
+    ports = set()
+    with ServerChild("tcp", tmp_path) as server:
+        server.ask("limit", free=0)
+        for _ in range(20):
+            with contextlib.suppress(ConnectionResetError), server.connect() as sock:
+                ports.add(sock.getsockname()[1])
+                assert peers.outcome(sock) == "reset"
+        assert kernel.time_wait(server.address[1], ports) == 0
+        assert server.metrics()["accept_refused"] == 20
+        assert server.stop() == 0
+    assert ports
 
 
 def test_thief_thread(tmp_path: Path) -> None:
