@@ -66,7 +66,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Notes failures, and lets go of the frames of one: what they hold would look like leaks of the next test."""
     report = yield
     if call.excinfo is not None:
-        item.stash[FAILED] = True
+        item.stash[FAILED] = item.session.stash[FAILED] = True
         if not item.config.getoption("usepdb", False):
             traceback.clear_frames(call.excinfo.tb)
     return report
@@ -94,7 +94,7 @@ def guard(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> I
         return
     gc.collect()
     fd_changes = descriptors.difference(fds_before, descriptors.open_descriptors())
-    if request.session.testsfailed:  # what a failed test left may go at any time
+    if request.session.stash.get(FAILED, False):  # what a failed test left may go at any time
         fd_changes = [change for change in fd_changes if change.startswith("leaked")]
     if fd_changes:
         pytest.fail("descriptors differ after the test:\n  " + "\n  ".join(fd_changes), pytrace=False)
