@@ -114,7 +114,7 @@ def test_idle_server_makes_no_wake_ups(loop: asyncio.AbstractEventLoop, certific
 
         def clients() -> tuple[int, int]:
             sockets = []
-            for _ in range(20):
+            for _ in range(100):
                 plain = socket.create_connection(server.sockets[0].getsockname(), timeout=peers.DEADLINE_S)
                 sock = context.wrap_socket(plain, server_hostname="localhost")
                 sock.sendall(b"x")

@@ -96,6 +96,41 @@ def _answer_then(sock: socket.socket, look: Any) -> int:
     return look()
 
 
+def test_the_factory_fails(
+    loop: asyncio.AbstractEventLoop, kind: str, short_tmp: Path, errors: list[dict[str, Any]]
+) -> None:
+    """That connection is closed, once reported; the listener goes on."""
+    calls = 0
+
+    def factory() -> Echo:
+        nonlocal calls
+        calls += 1
+        if calls % 2:
+            raise ValueError("on purpose")
+        return Echo()
+
+    async def main() -> None:
+        if kind == "unix":
+            address: Any = str(short_tmp / "s")
+            server = await loop.create_unix_server(factory, address)
+        else:
+            server = await loop.create_server(factory, "127.0.0.1", 0)
+            address = server.sockets[0].getsockname()
+        for _ in range(5):
+            with connect(kind, address) as client:
+                assert await in_thread(peers.outcome, client) in ("reset", "eof")
+            with connect(kind, address) as client:
+                client.sendall(b"hello")
+                assert await in_thread(peers.recv_exact, client, 5) == b"hello"
+        await all_gone(loop)
+        server.close()
+        await server.wait_closed()
+
+    run(loop, main())
+    assert [str(context["exception"]) for context in errors] == ["on purpose"] * 5
+    errors.clear()
+
+
 def test_closed_with_connections_in_its_queue(loop: asyncio.AbstractEventLoop, kind: str, short_tmp: Path) -> None:
     """Server.close() in the turn in which connections wait: they are ended by the kernel, and nothing is left here."""
 

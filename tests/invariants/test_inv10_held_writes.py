@@ -3,6 +3,7 @@
 The peer's socket is looked at from within the callback: held bytes are not there yet, bytes that had to go at once are.
 """
 
+import array
 import asyncio
 import os
 from collections.abc import Callable
@@ -271,6 +272,46 @@ def test_a_buffer_may_be_reused(loop: asyncio.AbstractEventLoop, attach: Any, si
 
     if not held:
         write_twice()
+    run(loop, main())
+    end(loop, protocol)
+
+
+VIEWS: dict[str, Callable[[], memoryview]] = {
+    "of numbers": lambda: memoryview(array.array("I", range(1000))),
+    "of many numbers": lambda: memoryview(array.array("Q", range(20_000))),
+    "with gaps": lambda: memoryview(bytearray(range(256)) * 10)[::3],
+    "backwards": lambda: memoryview(bytes(range(256)) * 400)[::-1],
+    "of two dimensions": lambda: memoryview(bytearray(range(240))).cast("B", [12, 20]),
+    "of nothing": lambda: memoryview(b""),
+}
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_of_any_shape(loop: asyncio.AbstractEventLoop, attach: Any, name: str, held: bool, waiting: bool) -> None:
+    """Counted and sent in bytes, whatever the items are and however they lie."""
+    protocol = Recorder()
+    transport, peer = attach(protocol)
+    ahead = bytes(8 << 20) if waiting else b""
+
+    def write() -> None:
+        view = VIEWS[name]()
+        before = transport.get_write_buffer_size()
+        transport.write(view)
+        transport.writelines([view, b"|"])
+        if waiting:
+            assert transport.get_write_buffer_size() - before == 2 * view.nbytes + 1
+
+    async def main() -> None:
+        transport.write(ahead)
+        if held:
+            loop.call_soon(write)
+        else:
+            write()
+        expected = ahead + VIEWS[name]().tobytes() * 2 + b"|"
+        assert await in_thread(peers.recv_exact, peer, len(expected)) == expected
+
     run(loop, main())
     end(loop, protocol)
 

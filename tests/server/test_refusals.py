@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.probes import strace
+from tests.probes import kernel, strace
 from tests.probes.child import ServerChild, environment
 
 pytestmark = pytest.mark.skipif(bool(strace.missing()), reason=strace.missing() or "strace works")
@@ -47,6 +47,33 @@ def test_the_connection_failed(error: str, tmp_path: Path) -> None:
         assert server.errors() == ""
     accepts = strace.named(strace.calls(log), "accept4")
     assert [call.error for call in accepts[:5]] == [error] * 5
+
+
+@pytest.mark.parametrize("error", ["ENOSPC", "ENOMEM"])
+def test_a_connection_cannot_be_watched(error: str, tmp_path: Path) -> None:
+    """epoll has no room (max_user_watches): that connection ends with the error, and the next one is served."""
+    log = tmp_path / "log"
+    first = len(_calls_until_ready(tmp_path, "epoll_ctl")) + 1
+    with ServerChild(
+        "tcp", tmp_path, strace.wrapper(log, "epoll_ctl", f"epoll_ctl:error={error}:when={first}")
+    ) as server:
+        with server.connect() as sock:
+            assert not server.echoes(sock)
+        with server.connect() as sock:
+            assert server.echoes(sock)
+        server.await_gone()
+        assert len(kernel.descriptors(server.pid)) < 20
+        assert server.stop() == 0
+        assert server.errors().count("Traceback") <= 1
+    assert [call.error for call in strace.calls(log) if call.error] == [error]
+
+
+def _calls_until_ready(folder: Path, name: str) -> list[strace.Call]:
+    """Those that a server makes before its first connection: the same each time."""
+    log = folder / "first"
+    with ServerChild("tcp", folder, strace.wrapper(log, name)) as server:
+        server.metrics()
+    return strace.calls(log, before=server.ready_time)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
