@@ -90,10 +90,13 @@ class ServerChild:
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """Run one command in the child's control thread and return its result."""
+        self._command(do, **arguments)
+        return self._answer()
+
+    def _command(self, do: str, **arguments: Any) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
         self.process.stdin.flush()
-        return self._answer()
 
     def metrics(self) -> dict[str, int]:
         result: dict[str, int] = self.ask("metrics")
@@ -109,7 +112,7 @@ class ServerChild:
 
     def stop(self) -> int:
         """End the server in good order; its exit status."""
-        self.ask("stop")
+        self._command("stop")  # the process ends instead of answering
         return self.process.wait(DEADLINE_S)
 
     def connect(self) -> socket.socket:

@@ -82,12 +82,12 @@ class Control:
         assert self.thief is not None
         return self.thief.stop()
 
-    def do_stop(self) -> None:
-        self.loop.call_soon_threadsafe(self.stopped.set)
-
     def serve(self) -> None:
         for line in sys.stdin:
             command = json.loads(line)
+            if command["do"] == "stop":
+                self.loop.call_soon_threadsafe(self.stopped.set)
+                return  # no answer: the process ends, perhaps before it would be written
             result: Any = getattr(self, "do_" + command.pop("do"))(**command)
             print(json.dumps(result), flush=True)
         os._exit(0)  # whoever watched us is gone, or done
