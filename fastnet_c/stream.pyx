@@ -6,7 +6,7 @@ ready: recv and send tell the outcome (invariant 6). After each call into user c
 (invariant 7).
 """
 import os
-from asyncio import BufferedProtocol
+from asyncio import BufferedProtocol, constants
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING
@@ -69,6 +69,15 @@ cdef class StreamTransport(OutputTransport):
     @property
     def __class__(self):
         return _public_type or StreamTransport
+
+    # What asyncio's start_tls() and sendfile() ask of a transport. sendfile() reads and writes in pieces for now.
+    @property
+    def _start_tls_compatible(self):
+        return True
+
+    @property
+    def _sendfile_compatible(self):
+        return constants._SendfileMode.FALLBACK
 
     # -- life cycle --
 
