@@ -201,7 +201,7 @@ cdef class Acceptor(Watcher):
         return 0
 
 
-def _end_rest(Acceptor acceptor):
+def _end_rest(Acceptor acceptor not None):
     acceptor.retry = None
     if acceptor.fd >= 0:
         acceptor.spare.take()

@@ -24,11 +24,12 @@ cdef class FdWatcher(Watcher):
         live -= 1
 
     cdef int on_events(self, uint32_t events) except -1:
-        cdef Handle reader = self.reader
+        cdef Handle reader = self.reader, writer
         if reader is not None and events & ~EPOLLOUT:
             reader.run()
-        if self.writer is not None and events & ~EPOLLIN:  # the reader may have removed it
-            self.writer.run()
+        writer = self.writer  # looked at now, for the reader may have removed it; held, for it may remove itself
+        if writer is not None and events & ~EPOLLIN:
+            writer.run()
         return 0
 
     cdef int update(self) except -1:

@@ -20,6 +20,7 @@ cdef class OutputTransport(Endpoint):
         object empty_waiter    # Future of a sendfile that waits for the end of the output, or None
         unsigned char output_watched    # Unix: EPOLLOUT is asked for
         unsigned char in_held           # on the reactor's list of held writes
+        unsigned char gathering         # writelines() runs: its buffers go out together
         unsigned char write_blocked     # the rest waits for EPOLLOUT, or for the next turn
         unsigned char eof_wanted        # write_eof() was called
 

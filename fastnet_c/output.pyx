@@ -12,6 +12,9 @@ from cpython.object cimport PyObject
 
 from fastnet_c.transport cimport CLOSING, OPEN, WORK_LOST, WORK_WRITE
 
+cdef extern from "Python.h":
+    bytes PyBytes_FromObject(object o)  # exactly bytes, unlike bytes(o) where o has a __bytes__()
+
 cdef extern from "csrc/outq.h":
     cdef struct iovec:
         void *iov_base
@@ -68,7 +71,6 @@ cdef class OutputTransport(Endpoint):
 
     def writelines(self, list_of_data):
         """Send the buffers of an iterable, in order and together; asyncio.WriteTransport.writelines."""
-        cdef bint held = self.loop.holding
         buffers = list(list_of_data)
         for data in buffers:
             if not isinstance(data, (bytes, bytearray, memoryview)):
@@ -78,13 +80,13 @@ cdef class OutputTransport(Endpoint):
             if buffers:
                 self.count_dropped_write()
             return
-        self.loop.holding = True
+        self.gathering = True
         try:
             for data in buffers:
                 self._put(data)
         finally:
-            self.loop.holding = held
-        if not held:
+            self.gathering = False
+        if not self.loop.holding:
             self.flush()
             self.maybe_pause()
 
@@ -145,9 +147,9 @@ cdef class OutputTransport(Endpoint):
         """Hold or queue one buffer; the caller flushes where nothing is held."""
         cdef Py_ssize_t size
         if not PyBytes_CheckExact(data):
-            if self.write_blocked or not self.loop.holding or len(data) > HOLD_BYTES:
+            if self.write_blocked or not (self.loop.holding or self.gathering) or len(data) > HOLD_BYTES:
                 return self._put_mutable(data)
-            data = bytes(data)  # what it holds now, whatever its owner does to it until the callback ends
+            data = PyBytes_FromObject(data)  # what it holds now, whatever its owner does to it in this callback
         size = PyBytes_GET_SIZE(data)
         if size == 0:
             return 0
@@ -171,7 +173,7 @@ cdef class OutputTransport(Endpoint):
         cdef Py_buffer view
         cdef Py_ssize_t n = 0
         if isinstance(data, memoryview) and not data.c_contiguous:
-            data = bytes(data)
+            data = PyBytes_FromObject(data)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             self.flush()  # what was written before
@@ -225,13 +227,16 @@ cdef class OutputTransport(Endpoint):
     # -- sending --
 
     cdef int on_flush(self) except -1:
+        self.flush()
         self.in_held = False
-        return self.flush()
+        return 0
 
     cdef int flush(self) except -1:
         """Send what is held, as far as the socket takes it."""
         cdef bytes data = self.one_write
         cdef Py_ssize_t n, size
+        if self.in_held and self.loop.poller.is_forked_copy():
+            return self.drop_output()  # held when the process forked: the parent sends it
         if data is None:
             if self.out is NULL or self.write_blocked:
                 return 0
@@ -279,7 +284,8 @@ cdef class OutputTransport(Endpoint):
             budget -= n
             if budget <= 0:
                 self.write_blocked = True
-                return self.schedule(WORK_WRITE)
+                self.schedule(WORK_WRITE)
+                return self.maybe_resume()
 
     cdef int _block(self) except -1:
         """The socket is full: EPOLLOUT will come, on TCP by itself."""
@@ -289,7 +295,7 @@ cdef class OutputTransport(Endpoint):
         self.loop.counters.ring_bytes += <Py_ssize_t>self.out.ring.cap - <Py_ssize_t>before
         if self.is_unix:
             self.watch_output(True)
-        return 0
+        return self.maybe_resume()
 
     cdef int _drained(self) except -1:
         self._free_out()

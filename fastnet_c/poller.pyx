@@ -18,8 +18,9 @@ cdef extern from "csrc/pycore.h":
 
 cdef extern from "csrc/syscalls.h":
     int epoll_create1(int flags) noexcept
+    int fn_is_open(int fd) noexcept
     enum:
-        EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL
+        EBADF, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL
 
 # The kernel packs struct epoll_event; only C may look inside.
 cdef extern from *:
@@ -98,6 +99,8 @@ cdef class Poller:
         cdef int fd = watcher.fd, r
         if self.epfd < 0:
             raise RuntimeError("Event loop is closed")
+        if fd >= self.size and fn_is_open(fd) < 0:
+            raise_errno(EBADF, f"cannot watch descriptor {fd}")  # before memory is taken for a number out of the blue
         while fd >= self.size:
             self._grow(fd)
         if self.table[fd] is not None:

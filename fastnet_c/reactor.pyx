@@ -251,6 +251,9 @@ cdef class Reactor:
     cdef int _poll(self) except -1:
         cdef int64_t timeout_ns = self._timeout_ns()
         cdef int n
+        while self.held_count:  # written by a finalizer, after its callback
+            self._flush_held()
+            timeout_ns = self._timeout_ns()
         self.just_polled = self.polling = True
         self.counters.polls += 1
         if timeout_ns == 0:
@@ -293,7 +296,7 @@ cdef class Reactor:
         """Debug mode: run it, and log what took long."""
         cdef int64_t start_ns = fn_now_ns()
         cdef double seconds
-        self._current_handle = runnable
+        self._current_handle = runnable if isinstance(runnable, Handle) else None
         try:
             if events:
                 (<Watcher>runnable).on_events(events)

@@ -18,7 +18,7 @@ from fastnet_c.endpoint cimport RAW_ADDRESS_BYTES, RawAddress, attach_to_server,
 from fastnet_c.poller cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP
 from fastnet_c.reactor cimport SCRATCH_BYTES
 from fastnet_c.sockaddr cimport AF_UNIX, getpeername
-from fastnet_c.transport cimport CLOSED, CLOSING, OPEN, WORK_LOST, WORK_MADE, WORK_READ, WORK_WRITE
+from fastnet_c.transport cimport CLOSED, CLOSING, OPEN, WORK_LOST, WORK_MADE, WORK_READ, WORK_WRITE, allow_new
 
 cdef extern from "csrc/syscalls.h":
     ssize_t fn_recv(int fd, void *buf, size_t len) noexcept
@@ -27,7 +27,7 @@ cdef extern from "csrc/syscalls.h":
     void fn_set_nodelay(int fd) noexcept
     int shutdown(int fd, int how) noexcept
     enum:
-        EAGAIN, SHUT_RD
+        EAGAIN, EBADF, SHUT_RD
 
 cdef extern from "csrc/pycore.h":
     object fn_bytes_from(const char *data, Py_ssize_t n, PyObject **spare, Py_ssize_t *room)
@@ -121,7 +121,8 @@ cdef class StreamTransport(OutputTransport):
 
     cdef int release(self) except -1:
         cdef int i
-        if self.fd >= 0 and self.read_ready and not self.force_closed and not self.is_unix:
+        if (self.fd >= 0 and self.read_ready and not self.force_closed and not self.is_unix
+                and self.state == CLOSING and not self.loop.poller.is_forked_copy()):
             # To close with unread input makes TCP send RST, which takes what the peer has not read of our last
             # words: throw away what has come already, within a turn's budget (RFC 9293, 3.6.1; RFC 2525, 2.17).
             for i in range(READ_BUDGET // SCRATCH_BYTES):
@@ -286,8 +287,8 @@ cdef class StreamTransport(OutputTransport):
             raise
         except BaseException as exc:
             return self._user_failed(exc, "get_buffer")
-        if self.state != OPEN or self.read_paused or not self.buffered:
-            PyBuffer_Release(&view)  # get_buffer() closed or paused us
+        if self.state != OPEN or self.read_paused or self.read_ended or not self.buffered:
+            PyBuffer_Release(&view)  # get_buffer() closed, paused or replaced us
             return 0
         size = view.len
         n = fn_recv(self.fd, view.buf, size)
@@ -367,9 +368,13 @@ cdef class StreamTransport(OutputTransport):
 
 cdef StreamTransport stream_of_socket(Reactor loop, sock, protocol, context, waiter, dict extra, server):
     """A transport on a connected, non-blocking socket, which it holds until the end."""
-    cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
+    cdef StreamTransport transport
     cdef int fd = sock.fileno(), family = sock.family
     cdef socklen_t addr_len = RAW_ADDRESS_BYTES
+    if fd < 0:
+        raise OSError(EBADF, "the socket is closed")
+    allow_new()
+    transport = StreamTransport.__new__(StreamTransport)
     transport.is_unix = family == AF_UNIX
     if not transport.is_unix:
         fn_set_nodelay(fd)
@@ -389,7 +394,9 @@ cdef StreamTransport stream_of_socket(Reactor loop, sock, protocol, context, wai
 cdef StreamTransport stream_of_descriptor(Reactor loop, int fd, int family, const sockaddr *addr, socklen_t addr_len,
                                           const RawAddress *local, protocol, context, server):
     """A transport on a descriptor that was just accepted; local: its own address, as far as it is known."""
-    cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
+    cdef StreamTransport transport
+    allow_new()
+    transport = StreamTransport.__new__(StreamTransport)
     transport.open(loop, fd, family, protocol, context)
     transport.set_peer(addr, addr_len)
     transport.local = local[0]

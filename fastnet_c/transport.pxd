@@ -16,6 +16,9 @@ cdef enum:                     # work put on the ready ring; the lowest bit is d
     WORK_LOST = 8              # call connection_lost() and release the descriptor
 
 
+cdef int allow_new() noexcept
+
+
 cdef class BaseTransport(Watcher):
     """What every transport has: a protocol and its context, a state, limits of its output buffer."""
     cdef:

@@ -13,8 +13,22 @@ cdef enum:
     LOG_DROPPED_WRITES = 4     # as asyncio: warn when somebody goes on writing to a lost connection
 
 
+cdef bint making = False       # only the core may make transports: without a loop they have no legs to stand on
+
+
+cdef int allow_new() noexcept:
+    """Goes before a __new__ of a transport."""
+    global making
+    making = True
+    return 0
+
+
 cdef class BaseTransport(Watcher):
     def __cinit__(self):
+        global making
+        if not making:
+            raise TypeError("transports are made by the loop: use create_connection() or create_server()")
+        making = False
         fn_drop_dict(self)
         self.high_water = HIGH_WATER
         self.low_water = HIGH_WATER // 4
@@ -83,7 +97,7 @@ cdef class BaseTransport(Watcher):
         return 0
 
     cdef int _after_connection_made(self) except -1:
-        if self.state == OPEN:
+        if self.state == OPEN or (self.state == CLOSING and not self.lost_scheduled):  # output is left to send
             self.start_watching()
         waiter = self.waiter
         self.waiter = None

@@ -122,6 +122,8 @@ static inline int fn_epoll_ctl(int epfd, int op, int fd, uint32_t events, uint64
     return epoll_ctl(epfd, op, fd, &ev) < 0 ? -errno : 0;
 }
 
+static inline int fn_is_open(int fd) { return fcntl(fd, F_GETFD); }
+
 /* The descriptor is gone whatever close() says: EINTR is not retried (close(2)). */
 static inline void fn_close(int fd) { (void)close(fd); }
 
