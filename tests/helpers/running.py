@@ -40,7 +40,7 @@ def turn(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
 
 
-def run_until(loop: asyncio.AbstractEventLoop, condition: Callable[[], bool]) -> None:
+def run_until(loop: asyncio.AbstractEventLoop, condition: Callable[[], object]) -> None:
     """Turns the loop until CONDITION holds; it may wait in between for timers and descriptors."""
     deadline = time.monotonic() + DEADLINE_S
 
