@@ -231,7 +231,7 @@ def test_exceptions(loop: asyncio.AbstractEventLoop, errors: list[Any]) -> None:
             with pytest.raises(TypeError):
                 transport.write(wrong)
         with contextlib.suppress(TypeError):
-            loop.call_soon("nothing")  # type: ignore[arg-type]
+            loop.call_soon("nothing")
         loop.call_soon(fail)
         peer.sendall(b"x")
         for _ in range(3):

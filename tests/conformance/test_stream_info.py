@@ -169,7 +169,7 @@ def test_socket_is_a_transport_socket(loop, link):
     async def main():
         async with link() as connection:
             sock = connection.transport.get_extra_info("socket")
-            assert isinstance(sock, asyncio.trsock.TransportSocket)
+            assert isinstance(sock, asyncio.trsock.TransportSocket)  # type: ignore[attr-defined]
             assert sock is connection.transport.get_extra_info("socket")
             assert not hasattr(sock, "close")
             assert not hasattr(sock, "send")

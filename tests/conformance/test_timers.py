@@ -279,7 +279,7 @@ def test_a_clock_patched_on_the_instance_is_respected(loop):
 
 @pytest.mark.differs(uvloop="ignores an overridden clock")
 def test_a_clock_overridden_in_a_subclass_is_respected(loop):
-    class Frozen(type(loop)):
+    class Frozen(type(loop)):  # type: ignore[misc]
         now = 5000.0
 
         def time(self):

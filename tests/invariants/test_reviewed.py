@@ -11,7 +11,10 @@ import pytest
 
 import fastnet
 import fastnet_c
-from fastnet_c import endpoint, output, stream, transport
+from fastnet_c.endpoint import Endpoint
+from fastnet_c.output import OutputTransport
+from fastnet_c.stream import StreamTransport
+from fastnet_c.transport import BaseTransport
 from tests.helpers.protocols import Recorder
 from tests.helpers.running import in_thread, run
 from tests.probes import peers
@@ -127,9 +130,7 @@ def test_debug_mode_tells_of_a_failing_protocol(loop_factory: Any, caplog: pytes
     caplog.clear()
 
 
-@pytest.mark.parametrize(
-    "kind", [stream.StreamTransport, output.OutputTransport, endpoint.Endpoint, transport.BaseTransport]
-)
+@pytest.mark.parametrize("kind", [StreamTransport, OutputTransport, Endpoint, BaseTransport])
 def test_only_the_core_makes_transports(kind: type) -> None:
     with pytest.raises(TypeError, match="made by the loop"):
         kind()

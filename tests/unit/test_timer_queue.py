@@ -199,7 +199,7 @@ def test_times_that_are_no_times(loop: asyncio.AbstractEventLoop) -> None:
             call(math.nan, print)
         for wrong in (None, "1", b"1", object()):
             with pytest.raises(TypeError):
-                call(wrong, print)  # type: ignore[arg-type]
+                call(wrong, print)
     assert timers(loop) == 1
     loop.call_at(-math.inf, ran.append, "at once")
     turn(loop)
