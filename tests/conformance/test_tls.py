@@ -1,4 +1,4 @@
-"""TLS over the loop's transports: servers, clients, streams, ALPN, SNI, client certificates, failures, large data."""
+"""TLS over the loop's transports: servers, clients, streams, ALPN, SNI, client certificates, large data."""
 
 import asyncio
 import random
@@ -10,44 +10,7 @@ import pytest
 from tests.helpers.certificates import HOST
 from tests.helpers.protocols import Echo, Recorder
 from tests.helpers.running import in_thread, run, until
-
-VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
-
-
-async def closed(transport, protocol):
-    """Closes a connection and waits for its end."""
-    transport.close()
-    await protocol.until_seen("lost")
-    await asyncio.sleep(0.001)
-
-
-class Serving:
-    """A TLS server on the wire given, and clients of it."""
-
-    def __init__(self, wire, certificates, version=None):
-        self.wire = wire
-        self.certificates = certificates
-        self.version = version
-        self.made = []
-
-    def factory(self, make):
-        """Makes protocols by MAKE and keeps them."""
-
-        def keep():
-            self.made.append(make())
-            return self.made[-1]
-
-        return keep
-
-    def serving(self, make=Echo, context=None, **options):
-        """A context manager: the server."""
-        return self.wire.serving(self.factory(make), ssl=context or self.certificates.server(self.version), **options)
-
-    async def connect(self, address, make=Recorder, context=None, **options):
-        """A client."""
-        options.setdefault("server_hostname", HOST)
-        context = context or self.certificates.client(self.version)
-        return await self.wire.connect(make, address, ssl=context, **options)
+from tests.helpers.tls import VERSIONS, Serving, closed
 
 
 @VERSIONS
@@ -251,124 +214,6 @@ def test_missing_client_certificate(loop, wire, certificates, errors, version):
 
     run(loop, main())
     errors.clear()
-
-
-def test_untrusted_authority(loop, wire, certificates, errors):
-    """The client refuses; the server's protocol never hears of the connection; both go on."""
-
-    async def main():
-        tls = Serving(wire, certificates)
-        async with tls.serving(Recorder) as (_, address):
-            with pytest.raises(ssl.SSLCertVerificationError):
-                await tls.connect(address, context=certificates.distrustful_client())
-            await asyncio.sleep(0.005)
-            transport, protocol = await tls.connect(address)
-            await closed(transport, protocol)
-        assert sum(bool(protocol.kinds) for protocol in tls.made) == 1
-
-    run(loop, main())
-    errors.clear()
-
-
-def test_wrong_host_name(loop, wire, certificates, errors):
-    async def main():
-        tls = Serving(wire, certificates)
-        async with tls.serving(Recorder) as (_, address):
-            with pytest.raises(ssl.SSLCertVerificationError, match=r"(?i)hostname mismatch"):
-                await tls.connect(address, server_hostname="wrong.test")
-            await asyncio.sleep(0.005)
-
-    run(loop, main())
-    errors.clear()
-
-
-def test_no_common_version(loop, wire, certificates, errors):
-    async def main():
-        tls = Serving(wire, certificates)
-        async with tls.serving(Recorder, certificates.server(ssl.TLSVersion.TLSv1_3)) as (_, address):
-            with pytest.raises((ssl.SSLError, ConnectionError)):
-                await tls.connect(address, context=certificates.client(ssl.TLSVersion.TLSv1_2))
-            await asyncio.sleep(0.005)
-
-    run(loop, main())
-    errors.clear()
-
-
-@pytest.mark.parametrize("what", [b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01", b"\0" * 500, b""])
-def test_a_client_that_speaks_no_tls(loop, wire, certificates, errors, what):
-    async def main():
-        tls = Serving(wire, certificates)
-        async with tls.serving(Recorder) as (_, address):
-            peer = wire.peer(address)
-            if what:
-                peer.send(what)
-            peer.end()
-            try:
-                await peer.receive_to_end()
-            except ConnectionResetError:
-                pass
-            peer.close()
-            await asyncio.sleep(0.005)
-            transport, protocol = await tls.connect(address)
-            await closed(transport, protocol)
-        assert sum(bool(protocol.kinds) for protocol in tls.made) == 1
-
-    run(loop, main())
-    errors.clear()
-
-
-def test_handshake_timeout_of_the_server(loop, wire, certificates, errors):
-    async def main():
-        tls = Serving(wire, certificates)
-        async with tls.serving(Recorder, ssl_handshake_timeout=0.02) as (_, address):
-            peer = wire.peer(address)
-            try:
-                assert await peer.receive_to_end() == b""
-            except ConnectionResetError:
-                pass
-            peer.close()
-            await asyncio.sleep(0.001)
-
-    run(loop, main())
-    errors.clear()
-
-
-def test_handshake_timeout_of_the_client(loop, wire, certificates):
-    async def main():
-        tls = Serving(wire, certificates)
-        with wire.listening() as listener:
-            with pytest.raises(ConnectionAbortedError, match="handshake"):
-                await tls.connect(listener.getsockname(), ssl_handshake_timeout=0.02)
-            await asyncio.sleep(0.001)
-
-    run(loop, main())
-
-
-def test_a_peer_that_drops_the_connection_without_close_notify(loop, wire, certificates):
-    """The end of the stream comes, and the connection is lost."""
-
-    async def main():
-        tls = Serving(wire, certificates)
-
-        def client():
-            with socket.socket(wire.family) as sock:
-                sock.settimeout(20)
-                sock.connect(address)
-                with certificates.client().wrap_socket(sock, server_hostname=HOST, suppress_ragged_eofs=True) as secure:
-                    secure.sendall(b"hello")
-                    assert secure.recv(5) == b"hello"
-                    socket.socket(fileno=secure.detach()).close()
-
-        def answer(protocol, data):
-            protocol.transport.write(data)
-
-        async with tls.serving(lambda: Recorder(data=answer)) as (_, address):
-            await in_thread(client)
-            await tls.made[0].until_seen("lost")
-            assert tls.made[0].kinds in (["made", "data", "eof", "lost"], ["made", "data", "lost"])
-            await asyncio.sleep(0.001)
-
-    run(loop, main())
 
 
 @VERSIONS
