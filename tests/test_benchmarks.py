@@ -234,7 +234,7 @@ ob=(1) /lib/liba.so
 fn=(1) work
 10 {own}
 cob=(2) /lib/libb.so
-cfn=(2) helper
+cfn=(2) callee
 calls=3 20
 +1 900
 ob=(2)
@@ -255,7 +255,7 @@ def test_reading_callgrind_files(tmp_path: Path) -> None:
     short, long = profiles
     assert short.functions == {
         ("work", "/lib/liba.so"): 99,
-        ("helper", "/lib/libb.so"): 900,
+        ("callee", "/lib/libb.so"): 900,
         ("work", "/lib/libb.so"): 1,
     }
     assert callgrind.per_operation(short, long, 100) == 2.0
