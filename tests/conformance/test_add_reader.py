@@ -225,7 +225,7 @@ def test_a_reused_number_gets_its_own_events(loop):
         got = []
         loop.add_reader(left, lambda left=left, got=got: got.append(left.recv(1)))
         right.send(b"x")
-        run_until(loop, lambda got=got: got)
+        run_until(loop, lambda got=got: got)  # type: ignore[misc]
         loop.remove_reader(left)
         left.close()
         right.close()

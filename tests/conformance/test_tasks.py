@@ -76,7 +76,7 @@ def test_eager_tasks(loop):
         await task
 
     ran: list[str] = []
-    loop.set_task_factory(asyncio.eager_task_factory)
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
     run(loop, main())
     assert ran == ["at once", "after create_task", "later"]
 
@@ -100,7 +100,7 @@ def test_asyncio_run(loop_factory):
 
     loop = loop_factory()
     loop.close()
-    assert asyncio.run(main(), loop_factory=loop_factory) is type(loop)
+    assert asyncio.run(main(), loop_factory=loop_factory) is type(loop)  # type: ignore[call-arg]
 
 
 def test_runner_cancels_what_is_left(loop_factory):
@@ -113,7 +113,7 @@ def test_runner_cancels_what_is_left(loop_factory):
             ended.append("background")
 
     async def main():
-        main.task = asyncio.create_task(background())
+        main.task = asyncio.create_task(background())  # type: ignore[attr-defined]
         await asyncio.sleep(0)
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -278,8 +278,8 @@ def test_shutdown_asyncgens(loop):
             ended.append(True)
 
     async def main():
-        main.generator = generator()
-        assert await anext(main.generator) == 1
+        main.generator = generator()  # type: ignore[attr-defined]
+        assert await anext(main.generator) == 1  # type: ignore[attr-defined]
 
     loop.run_until_complete(main())
     loop.run_until_complete(loop.shutdown_asyncgens())
