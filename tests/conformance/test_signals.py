@@ -11,6 +11,17 @@ import pytest
 from tests.helpers.running import run, run_until, send_signal, turn, while_polling
 
 
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    """A loop that leaves a handler behind must not spoil the tests after it."""
+    numbers = (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    signal.set_wakeup_fd(-1)
+
+
 def test_handler_runs_in_the_loop(loop):
     ran = []
 
