@@ -23,7 +23,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 VARIANTS = {
-    "release": ["-O3", "-g0", "-fno-semantic-interposition"],
+    "release": ["-O3", "-g0", "-fno-semantic-interposition", "-fno-plt"],
     "dev": ["-O0", "-g", "-U_FORTIFY_SOURCE"],
     "faults": ["-O1", "-g", "-DFASTNET_FAULTS"],
     "asan": ["-O1", "-g", "-U_FORTIFY_SOURCE", "-fsanitize=address", "-fno-omit-frame-pointer", "-DFASTNET_FAULTS"],
