@@ -85,7 +85,8 @@ def guard(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> I
     with running.ended_if_hung():
         yield
     # pytest holds the fixtures' values, and the exceptions that were logged, longer than it needs them.
-    request.node.funcargs.clear()
+    if request.node.funcargs is not None:  # None where pytest itself failed
+        request.node.funcargs.clear()
     caplog.get_records("call").clear()
     if request.node.stash.get(FAILED, False):
         with warnings.catch_warnings():

@@ -108,7 +108,7 @@ def test_writelines_of_large_parts(loop, accepted):
     sent(loop, accepted, lambda transport: transport.writelines(parts), expected=b"".join(parts))
 
 
-@pytest.mark.differs(uvloop=LATE_BYTES, asyncio=LATE_BYTES if sys.version_info >= (3, 12) else None)
+@pytest.mark.differs(uvloop=LATE_BYTES, asyncio=LATE_BYTES if sys.version_info >= (3, 12) else None, run=False)
 @pytest.mark.parametrize("backlog", [0, 1_000_000], ids=["empty", "behind-a-backlog"])
 @pytest.mark.parametrize("view", [lambda data: data, memoryview], ids=["bytearray", "memoryview"])
 def test_a_buffer_may_be_changed_as_soon_as_write_returns(loop, accepted, view, backlog):
