@@ -141,6 +141,18 @@ cdef class Acceptor(Watcher):
             return 0
         finally:
             PyContext_Exit(context)
+        try:
+            self._make_transport(fd, addr, addr_len, protocol, context)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self.loop.call_exception_handler({
+                "message": "A connection was closed: no transport could be made for it", "exception": exc,
+                "protocol": protocol,
+            })
+        return 0
+
+    cdef int _make_transport(self, int fd, const sockaddr *addr, socklen_t addr_len, protocol, context) except -1:
         stream_of_descriptor(self.loop, fd, self.family, addr, addr_len, &self.local, protocol, context, self.server)
         return 0
 

@@ -210,6 +210,8 @@ cdef class Loop(Reactor):
         self.ready_head = self.ready_count = self.ready_mask = 0
         self.spare_handles, self.spare_count = [None] * len(self.spare_handles), 0
         self.timers.clear()
+        if self.held_count:
+            self._drop_held(self.held_count)
         for watcher in self.poller.close():
             if type(watcher) is Acceptor:
                 (<Acceptor>watcher).stop()

@@ -19,6 +19,7 @@ cdef class OutputTransport(Endpoint):
         fn_outq *out           # all other output; NULL: none
         object empty_waiter    # Future of a sendfile that waits for the end of the output, or None
         unsigned char output_watched    # Unix: EPOLLOUT is asked for
+        unsigned int held_forks         # fork_count() when it was put there
         unsigned char in_held           # on the reactor's list of held writes
         unsigned char gathering         # writelines() runs: its buffers go out together
         unsigned char write_blocked     # the rest waits for EPOLLOUT, or for the next turn
@@ -42,3 +43,5 @@ cdef class OutputTransport(Endpoint):
     cdef int _free_out(self) except -1
 
     cdef bint _hold_one(self, bytes data) except -1
+
+    cdef int _enter_held(self) except -1

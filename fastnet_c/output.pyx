@@ -10,6 +10,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SI
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
 
+from fastnet_c.poller cimport fork_count
 from fastnet_c.transport cimport CLOSING, OPEN, WORK_LOST, WORK_WRITE
 
 cdef extern from "Python.h":
@@ -132,9 +133,14 @@ cdef class OutputTransport(Endpoint):
             return False
         self.one_write = data
         if not self.in_held:
-            self.loop.hold(self)
-            self.in_held = True
+            self._enter_held()
         return True
+
+    cdef int _enter_held(self) except -1:
+        self.loop.hold(self)
+        self.in_held = True
+        self.held_forks = fork_count()
+        return 0
 
     cdef int _check_writable(self, str name) except -1:
         if self.eof_wanted:
@@ -146,6 +152,8 @@ cdef class OutputTransport(Endpoint):
     cdef int _put(self, object data) except -1:
         """Hold or queue one buffer; the caller flushes where nothing is held."""
         cdef Py_ssize_t size
+        if self.lost_scheduled:
+            return 0  # writelines(): pause_writing() aborted in between
         if not PyBytes_CheckExact(data):
             if self.write_blocked or not (self.loop.holding or self.gathering) or len(data) > HOLD_BYTES:
                 return self._put_mutable(data)
@@ -160,8 +168,7 @@ cdef class OutputTransport(Endpoint):
             if self.write_blocked:
                 return self.maybe_pause()
         if self.loop.holding and not self.in_held:
-            self.loop.hold(self)
-            self.in_held = True
+            self._enter_held()
         size = self.buffered_bytes()
         if size > self.high_water or size > HOLD_BYTES:
             self.flush()
@@ -227,15 +234,17 @@ cdef class OutputTransport(Endpoint):
     # -- sending --
 
     cdef int on_flush(self) except -1:
-        self.flush()
-        self.in_held = False
+        try:
+            self.flush()
+        finally:
+            self.in_held = False
         return 0
 
     cdef int flush(self) except -1:
         """Send what is held, as far as the socket takes it."""
         cdef bytes data = self.one_write
         cdef Py_ssize_t n, size
-        if self.in_held and self.loop.poller.is_forked_copy():
+        if self.in_held and self.held_forks != fork_count():
             return self.drop_output()  # held when the process forked: the parent sends it
         if data is None:
             if self.out is NULL or self.write_blocked:

@@ -21,6 +21,9 @@ cdef class Watcher(Runnable):
     cdef int on_flush(self) except -1
 
 
+cdef unsigned int fork_count() noexcept
+
+
 cdef class Poller:
     cdef:
         int epfd                                       # -1 once closed

@@ -37,6 +37,11 @@ cdef enum:
 fn_watch_forks()
 
 
+cdef unsigned int fork_count() noexcept:
+    """How often this process is a forked copy since the module was loaded."""
+    return fn_forks
+
+
 cdef class Watcher(Runnable):
     def __cinit__(self):
         self.fd = -1
@@ -119,6 +124,8 @@ cdef class Poller:
         cdef int fd = watcher.fd, r
         if self.epfd < 0:
             raise RuntimeError("Event loop is closed")
+        if self.find(fd) is not watcher:
+            return 0  # its owner closed the descriptor, and another has the number
         r = fn_epoll_ctl(self.epfd, EPOLL_CTL_MOD, fd, events, self._data(fd))
         if r == -errno.ENOENT:
             r = fn_epoll_ctl(self.epfd, EPOLL_CTL_ADD, fd, events, self._data(fd))

@@ -7,6 +7,7 @@ from fastnet_c.sockaddr cimport sockaddr, socklen_t
 cdef class StreamTransport(OutputTransport):
     cdef:
         object on_data         # protocol.data_received, bound, from the first read on; else None
+        unsigned char counted           # among the live transports
         unsigned char watching          # registered with the poller
         unsigned char buffered          # the protocol is a BufferedProtocol
         unsigned char read_paused

@@ -18,7 +18,7 @@ from fastnet_c.endpoint cimport RAW_ADDRESS_BYTES, RawAddress, attach_to_server,
 from fastnet_c.poller cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP
 from fastnet_c.reactor cimport SCRATCH_BYTES
 from fastnet_c.sockaddr cimport AF_UNIX, getpeername
-from fastnet_c.transport cimport CLOSED, CLOSING, OPEN, WORK_LOST, WORK_MADE, WORK_READ, WORK_WRITE, allow_new
+from fastnet_c.transport cimport CLOSED, CLOSING, OPEN, WORK_LOST, WORK_MADE, WORK_READ, WORK_WRITE, maker_token
 
 cdef extern from "csrc/syscalls.h":
     ssize_t fn_recv(int fd, void *buf, size_t len) noexcept
@@ -26,6 +26,7 @@ cdef extern from "csrc/syscalls.h":
     int fn_readable_bytes(int fd) noexcept
     void fn_set_nodelay(int fd) noexcept
     int shutdown(int fd, int how) noexcept
+    void fn_close_reset(int fd) noexcept
     enum:
         EAGAIN, EBADF, SHUT_RD
 
@@ -58,13 +59,14 @@ cdef long live_transports() noexcept:
 
 
 cdef class StreamTransport(OutputTransport):
-    def __cinit__(self):
+    def __cinit__(self, *args):
         global live
+        self.counted = True
         live += 1
 
     def __dealloc__(self):
         global live
-        live -= 1
+        live -= self.counted  # not where BaseTransport refused to be made
 
     @property
     def __class__(self):
@@ -261,6 +263,8 @@ cdef class StreamTransport(OutputTransport):
         if on_data is None:
             try:
                 on_data = self.on_data = self.protocol.data_received
+            except (SystemExit, KeyboardInterrupt):
+                raise
             except BaseException as exc:
                 return self._user_failed(exc, "data_received")
         result = fn_call_one(on_data, data)
@@ -373,8 +377,7 @@ cdef StreamTransport stream_of_socket(Reactor loop, sock, protocol, context, wai
     cdef socklen_t addr_len = RAW_ADDRESS_BYTES
     if fd < 0:
         raise OSError(EBADF, "the socket is closed")
-    allow_new()
-    transport = StreamTransport.__new__(StreamTransport)
+    transport = StreamTransport.__new__(StreamTransport, maker_token())
     transport.is_unix = family == AF_UNIX
     if not transport.is_unix:
         fn_set_nodelay(fd)
@@ -395,9 +398,12 @@ cdef StreamTransport stream_of_descriptor(Reactor loop, int fd, int family, cons
                                           const RawAddress *local, protocol, context, server):
     """A transport on a descriptor that was just accepted; local: its own address, as far as it is known."""
     cdef StreamTransport transport
-    allow_new()
-    transport = StreamTransport.__new__(StreamTransport)
-    transport.open(loop, fd, family, protocol, context)
+    try:
+        transport = StreamTransport.__new__(StreamTransport, maker_token())
+        transport.open(loop, fd, family, protocol, context)
+    except BaseException:
+        fn_close_reset(fd)
+        raise
     transport.set_peer(addr, addr_len)
     transport.local = local[0]
     if server is not None:

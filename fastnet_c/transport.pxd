@@ -16,7 +16,7 @@ cdef enum:                     # work put on the ready ring; the lowest bit is d
     WORK_LOST = 8              # call connection_lost() and release the descriptor
 
 
-cdef int allow_new() noexcept
+cdef object maker_token()
 
 
 cdef class BaseTransport(Watcher):

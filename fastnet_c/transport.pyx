@@ -13,22 +13,19 @@ cdef enum:
     LOG_DROPPED_WRITES = 4     # as asyncio: warn when somebody goes on writing to a lost connection
 
 
-cdef bint making = False       # only the core may make transports: without a loop they have no legs to stand on
+# Only the core has it: without a loop a transport has no legs to stand on.
+cdef object maker = object()
 
 
-cdef int allow_new() noexcept:
-    """Goes before a __new__ of a transport."""
-    global making
-    making = True
-    return 0
+cdef object maker_token():
+    """What a transport's __new__ must be given."""
+    return maker
 
 
 cdef class BaseTransport(Watcher):
-    def __cinit__(self):
-        global making
-        if not making:
+    def __cinit__(self, token=None):
+        if token is not maker:
             raise TypeError("transports are made by the loop: use create_connection() or create_server()")
-        making = False
         fn_drop_dict(self)
         self.high_water = HIGH_WATER
         self.low_water = HIGH_WATER // 4
