@@ -181,6 +181,9 @@ def test_large_memoryview_of_another_format(loop, accepted):
     sent(loop, accepted, write, expected=data.tobytes() + b"end")
 
 
+@pytest.mark.differs(
+    asyncio=sys.version_info >= (3, 15) and "3.15 sends nothing any more after a refused writelines()", run=False
+)
 @pytest.mark.parametrize("wrong", ["text", 42, ["list"], object()], ids=["str", "int", "list", "object"])
 def test_wrong_types_are_refused(loop, link, wrong):
     async def main():
