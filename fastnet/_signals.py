@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import errno
 import inspect
+import os
 import signal
 import socket
 import threading
@@ -23,6 +24,14 @@ _Ts = TypeVarTuple("_Ts")
 
 def _noop(signum: int, frame: FrameType | None) -> None:
     """The handler that Python needs to have; the byte in the socket pair does the work."""
+
+
+def _file_identity(fd: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 class SignalCalls(asyncio.AbstractEventLoop):
@@ -95,8 +104,10 @@ class SignalCalls(asyncio.AbstractEventLoop):
 
     def _give_wakeup_back(self) -> None:
         """Without handlers, and unless the loop runs, another may have the wakeup descriptor."""
-        if not self._signal_handlers and not self.is_running():
-            signal.set_wakeup_fd(-1)
+        if not self._signal_handlers and not self.is_running() and self._wakeup_writer is not None:
+            current = signal.set_wakeup_fd(-1)
+            if current not in (-1, self._wakeup_writer.fileno()):  # another loop's, which runs
+                signal.set_wakeup_fd(current, warn_on_full_buffer=False)
 
     @contextmanager
     def _signals_wake_the_loop(self) -> Iterator[None]:
@@ -109,11 +120,15 @@ class SignalCalls(asyncio.AbstractEventLoop):
         except ValueError:  # the main thread of a subinterpreter
             yield
             return
+        identity = _file_identity(before)
         try:
             yield
         finally:
             if not self._signal_handlers:
-                signal.set_wakeup_fd(before if before != writer.fileno() else -1)
+                signal.set_wakeup_fd(-1)
+                # Given back, unless its owner closed it meanwhile; the number may be another file's by now.
+                if before != writer.fileno() and identity is not None and _file_identity(before) == identity:
+                    signal.set_wakeup_fd(before, warn_on_full_buffer=False)
 
     def _read_signals(self) -> None:
         assert self._wakeup_reader is not None
@@ -135,6 +150,10 @@ class SignalCalls(asyncio.AbstractEventLoop):
         if threading.current_thread() is threading.main_thread():
             for sig in list(self._signal_handlers):
                 self.remove_signal_handler(sig)
+        self._forget_wakeup()
+
+    def _forget_wakeup(self) -> None:
+        """Close the socket pair; a forked child does, because a byte in it would be the parent's signal."""
         if self._wakeup_reader is not None and self._wakeup_writer is not None:
             self._remove_reader(self._wakeup_reader.fileno())  # type: ignore[attr-defined]
             self._wakeup_reader.close()

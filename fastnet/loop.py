@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl as ssl_module
-from asyncio import constants, selector_events, sslproto, unix_events
+from asyncio import constants, sslproto, unix_events
 from collections.abc import Callable
 from contextvars import Context
 from socket import socket
@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 from fastnet._signals import SignalCalls
 from fastnet._sockcalls import SocketCalls
 from fastnet._unix import UnixCalls
+from fastnet.transports import _DatagramTransport
 from fastnet_c.loop import Loop
 
 __all__ = ["EventLoop", "new_event_loop"]
@@ -38,6 +39,8 @@ class EventLoop(SignalCalls, SocketCalls, UnixCalls, Loop, asyncio.BaseEventLoop
         """Run until stop() is called."""
         self._check_closed()
         self._check_running()  # type: ignore[attr-defined]
+        if self._renew_after_fork():
+            self._forget_wakeup()
         with self._signals_wake_the_loop():
             super().run_forever()
 
@@ -149,7 +152,7 @@ class EventLoop(SignalCalls, SocketCalls, UnixCalls, Loop, asyncio.BaseEventLoop
     # asyncio's own transports, on our descriptor watchers.
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None, **kwargs):  # type: ignore[no-untyped-def]
-        return selector_events._SelectorDatagramTransport(self, sock, protocol, address, waiter, extra)  # type: ignore[attr-defined]
+        return _DatagramTransport(self, sock, protocol, address, waiter, extra)  # type: ignore[call-arg,arg-type]
 
     def _make_read_pipe_transport(self, pipe, protocol, waiter=None, extra=None):  # type: ignore[no-untyped-def]
         return unix_events._UnixReadPipeTransport(self, pipe, protocol, waiter, extra)  # type: ignore[attr-defined]

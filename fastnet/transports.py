@@ -7,7 +7,7 @@ methods, and may be subclassed as asyncio's may.
 from __future__ import annotations
 
 import asyncio
-from asyncio import transports
+from asyncio import selector_events, transports
 
 from fastnet_c.stream import set_public_type
 
@@ -42,6 +42,16 @@ class DatagramTransport(asyncio.DatagramTransport):
     """A transport on a UDP or Unix datagram socket (asyncio.DatagramTransport)."""
 
     __slots__ = ()
+
+
+class _DatagramTransport(selector_events._SelectorDatagramTransport, DatagramTransport):  # type: ignore[name-defined,misc]
+    """asyncio's, on the loop's descriptor watchers."""
+
+    def __repr__(self) -> str:
+        if self._sock is None:
+            return "<fastnet.DatagramTransport closed>"
+        state = "closing" if self.is_closing() else "open"
+        return f"<fastnet.DatagramTransport {state} fd={self._sock_fd} bufsize={self.get_write_buffer_size()}>"
 
 
 class _StreamTransport(Transport, transports._FlowControlMixin):

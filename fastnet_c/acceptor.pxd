@@ -43,5 +43,6 @@ cdef class Acceptor(Watcher):
     cdef int _fail(self, int error) except -1
 
 
+
 cdef Acceptor new_acceptor(Reactor loop, SpareDescriptor spare, sock, factory, context, server, int backlog)
 cdef long live_acceptors() noexcept

@@ -91,6 +91,9 @@ cdef class Acceptor(Watcher):
         global live
         live -= 1
 
+    cdef uint32_t wanted(self) except? 0:
+        return EPOLLIN if self.retry is None else 0
+
     def __repr__(self):
         return f"<fastnet listener {self.sock!r}>"
 
@@ -123,9 +126,13 @@ cdef class Acceptor(Watcher):
 
     cdef int _serve(self, int fd, const sockaddr *addr, socklen_t addr_len) except -1:
         """Make protocol and transport in a context of their own, a copy of the server's."""
-        context = PyContext_Copy(self.context)
         self.loop.counters.accepted += 1
-        enter_context(context)
+        try:
+            context = PyContext_Copy(self.context)
+            enter_context(context)
+        except BaseException:
+            fn_close_reset(fd)
+            raise
         try:
             protocol = self.factory()
         except (SystemExit, KeyboardInterrupt):

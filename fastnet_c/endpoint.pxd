@@ -18,6 +18,7 @@ cdef class Endpoint(BaseTransport):
         object sock_view       # the TransportSocket of it that was given out, or None
         dict extra             # what was handed in for get_extra_info(), or None
         RawAddress peer, local
+        unsigned int forks     # fork_count() when it was opened: a forked child only closes it
         unsigned char is_unix
         unsigned char sock_is_ours      # made on demand: detached, not closed, at the end
         unsigned char reset_wanted      # close with RST
@@ -27,6 +28,8 @@ cdef class Endpoint(BaseTransport):
     cdef int _close_descriptor(self, int fd, bint reset) except -1
     cdef object _socket(self)
     cdef object _address(self, RawAddress *known, bint of_peer)
+
+    cdef int _keep_unix_names(self) except -1
 
 
 cdef int attach_to_server(server, transport) except -1

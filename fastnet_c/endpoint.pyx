@@ -4,12 +4,13 @@ A socket that was handed in is held until the end, one made on demand for get_ex
 the descriptor is closed (invariant 5). Addresses are kept raw: they are wanted seldom, and the peer's cannot be asked
 for once it is gone. Closing is: out of the poller's table, then close, in release() alone (invariant 4).
 """
+import _socket
 import socket
 from asyncio import trsock
 
 from libc.string cimport memcpy
 
-from fastnet_c.poller cimport fn_close
+from fastnet_c.poller cimport fn_close, fork_count
 from fastnet_c.sockaddr cimport (
     AF_INET, AF_INET6, AF_UNIX, address_to_python, getpeername, getsockname, sockaddr_in, sockaddr_in6, sockaddr_storage,
 )
@@ -20,6 +21,9 @@ cdef extern from "csrc/syscalls.h":
 
 cdef extern from "csrc/pycore.h":
     void fn_warn_unclosed(object o) noexcept
+
+
+init_socket = _socket.socket.__init__
 
 
 cdef class Endpoint(BaseTransport):
@@ -38,24 +42,35 @@ cdef class Endpoint(BaseTransport):
 
     cdef int release(self) except -1:
         cdef int fd = self.fd
-        cdef bint forked = self.loop.poller.is_forked_copy()
+        cdef bint inherited = self.forks != fork_count()
         cdef socklen_t addr_len = RAW_ADDRESS_BYTES
         if fd < 0:
             return 0
         if self.state < CLOSED:
             self.set_state(CLOSED)
         self.drop_output()
-        if not self.is_unix and not self.local.length:  # it can be asked for afterwards, as asyncio's
+        if self.is_unix:
+            self._keep_unix_names()
+        elif not self.local.length:  # it can be asked for afterwards, as asyncio's
             if getsockname(fd, <sockaddr *>self.local.bytes, &addr_len) == 0 and addr_len <= RAW_ADDRESS_BYTES:
                 self.local.length = <unsigned char>addr_len
         self.loop.poller.remove(self)
         self.loop.counters.connections -= 1
         self.fd = -1
-        self._close_descriptor(fd, self.reset_wanted and not forked)
-        self.forget_protocol()
-        server, self.server = self.server, None
-        if server is not None:
-            detach_from_server(server, self)
+        try:
+            self._close_descriptor(fd, self.reset_wanted and not inherited)
+        finally:
+            self.forget_protocol()
+            server, self.server = self.server, None
+            if server is not None:
+                detach_from_server(server, self)
+        return 0
+
+    cdef int _keep_unix_names(self) except -1:
+        names = {"sockname": self._address(&self.local, False), "peername": self._address(&self.peer, True)}
+        if self.extra is not None:
+            names.update(self.extra)
+        self.extra = names
         return 0
 
     cdef int _close_descriptor(self, int fd, bint reset) except -1:
@@ -94,14 +109,21 @@ cdef class Endpoint(BaseTransport):
         elif name == "sockname":
             value = self._address(&self.local, False)
         else:
-            return default if self.extra is None else self.extra.get(name, default)
+            value = None
+        if value is None and self.extra is not None:
+            return self.extra.get(name, default)
         return default if value is None else value
 
     cdef object _socket(self):
         if self.sock is None and self.fd >= 0:
-            sock = socket.socket(fileno=self.fd)
+            # socket.socket(fileno=fd), but without Python code: an exception of a signal handler in there would
+            # throw away a socket object that owns our descriptor.
+            sock = socket.socket.__new__(socket.socket)
+            init_socket(sock, -1, -1, -1, self.fd)
             self.sock = sock
             self.sock_is_ours = True
+            sock._io_refs = 0
+            sock._closed = False
         return self.sock
 
     @property
@@ -122,7 +144,6 @@ cdef class Endpoint(BaseTransport):
             return None
         r = (getpeername if of_peer else getsockname)(self.fd, <sockaddr *>&storage, &addr_len)
         return None if r < 0 else address_to_python(<sockaddr *>&storage, addr_len)
-
 
 
 cdef int detach_from_server(server, transport) except -1:

@@ -12,6 +12,7 @@ cdef class FdWatcher(Watcher):
     cdef int update(self) except -1
 
 
+
 cdef int set_reader(Reactor loop, int fd, Handle handle) except -1
 cdef int set_writer(Reactor loop, int fd, Handle handle) except -1
 cdef long live_fd_watchers() noexcept

@@ -32,10 +32,12 @@ cdef class FdWatcher(Watcher):
             writer.run()
         return 0
 
+    cdef uint32_t wanted(self) except? 0:
+        return (EPOLLIN if self.reader is not None else 0) | (EPOLLOUT if self.writer is not None else 0)
+
     cdef int update(self) except -1:
         """Bring the poller up to what is wanted."""
-        cdef uint32_t events = (EPOLLIN if self.reader is not None else 0) | (
-            EPOLLOUT if self.writer is not None else 0)
+        cdef uint32_t events = self.wanted()
         if not events:
             self.loop.poller.remove(self)
         elif self.loop.poller.find(self.fd) is self:

@@ -3,7 +3,11 @@
 They behave as asyncio.Handle does, are instances of it to isinstance(), and cost one small object. The reactor
 keeps used ones and fills them again where nobody else holds them.
 """
+import inspect
 from asyncio import events, format_helpers
+
+
+cdef bint debug_is_asked = "debug" in inspect.signature(format_helpers._format_callback_source).parameters
 
 
 cdef class Runnable:
@@ -86,7 +90,11 @@ cdef class Handle(Runnable):
         return 0
 
     cdef _report(self, exc):
-        callback = format_helpers._format_callback_source(self._callback, self._args)
+        # Since 3.13.1 and 3.12.8 arguments are told in debug mode only.
+        if debug_is_asked:
+            callback = format_helpers._format_callback_source(self._callback, self._args, debug=self._loop.get_debug())
+        else:
+            callback = format_helpers._format_callback_source(self._callback, self._args)
         details = {"message": f"Exception in callback {callback}", "exception": exc, "handle": self}
         if self._source_traceback:
             details["source_traceback"] = self._source_traceback

@@ -137,6 +137,10 @@ cdef class Loop(Reactor):
 
     # -- running --
 
+    def _renew_after_fork(self):
+        """In a forked child, what must not be the parent's too: the epoll, the wake-up. True if it was."""
+        return self.renew()
+
     def _run_once(self):
         """BaseEventLoop.run_forever() calls this until _stopping is set: all turns up to there."""
         self._look_at_clock()
@@ -238,6 +242,11 @@ cdef class Loop(Reactor):
         watcher = self.poller.find(number)
         if watcher is not None and type(watcher) is not FdWatcher and (<Watcher>watcher).fd == number:
             raise RuntimeError(f"File descriptor {fd!r} is used by transport {watcher!r}")
+        if watcher is not None and type(watcher) is FdWatcher and self._transports:
+            # asyncio's own transports, which watch by _add_reader().
+            transport = self._transports.get(number)
+            if transport is not None and not transport.is_closing():
+                raise RuntimeError(f"File descriptor {fd!r} is used by transport {transport!r}")
         return number
 
     def _check_not_a_transport(self, int fd):

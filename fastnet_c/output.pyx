@@ -6,12 +6,14 @@ once when they pass min(64 KiB, high water) and before anything that depends on 
 write goes at once. What the socket does not take stays in the output queue: large bytes by reference, the rest
 copied into the ring. Nothing is sent while the queue waits for EPOLLOUT.
 """
+import os
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
 
 from fastnet_c.poller cimport fork_count
-from fastnet_c.transport cimport CLOSING, OPEN, WORK_LOST, WORK_WRITE
+from fastnet_c.transport cimport CLOSING, WORK_LOST, WORK_WRITE
 
 cdef extern from "Python.h":
     bytes PyBytes_FromObject(object o)  # exactly bytes, unlike bytes(o) where o has a __bytes__()
@@ -65,10 +67,12 @@ cdef class OutputTransport(Endpoint):
             if len(data):
                 self.count_dropped_write()
             return
-        self._put(data)
-        if not self.loop.holding:
-            self.flush()
-            self.maybe_pause()
+        try:
+            self._put(data)
+        finally:
+            if not self.loop.holding:
+                self.flush()
+                self.maybe_pause()
 
     def writelines(self, list_of_data):
         """Send the buffers of an iterable, in order and together; asyncio.WriteTransport.writelines."""
@@ -87,9 +91,10 @@ cdef class OutputTransport(Endpoint):
                 self._put(data)
         finally:
             self.gathering = False
-        if not self.loop.holding:
-            self.flush()
+            if not self.loop.holding:
+                self.flush()
             self.maybe_pause()
+            self.maybe_resume()
 
     def write_eof(self):
         """Half-close: send what was written, then FIN; reading goes on. Harmless when repeated."""
@@ -195,6 +200,10 @@ cdef class OutputTransport(Endpoint):
                     return self._output_done() if self.state == CLOSING else 0
                 self._new_out()
             self._copy_to_ring(<const char *>view.buf + n, view.len - n)
+        except MemoryError as exc:
+            if n <= 0:
+                raise
+            return self._output_lost(exc)
         finally:
             PyBuffer_Release(&view)
         if not self.write_blocked:
@@ -213,9 +222,9 @@ cdef class OutputTransport(Endpoint):
         if self.out is NULL:
             self._new_out()
             if first is not None:
-                self.one_write = None
                 self._check_memory(fn_outq_ref(self.out, <PyObject *>first, PyBytes_AS_STRING(first),
                                                PyBytes_GET_SIZE(first)))
+                self.one_write = None
         if size >= SMALL_BYTES or not (self.write_blocked or self.out.count >= HOLD_SEGMENTS):
             return self._check_memory(fn_outq_ref(self.out, <PyObject *>data, PyBytes_AS_STRING(data), size))
         return self._copy_to_ring(PyBytes_AS_STRING(data), size)
@@ -250,6 +259,9 @@ cdef class OutputTransport(Endpoint):
             if self.out is NULL or self.write_blocked:
                 return 0
             return self.drain()
+        if self.lost_scheduled:
+            self.one_write = None
+            return 0
         size = PyBytes_GET_SIZE(data)
         n = fn_send(self.fd, PyBytes_AS_STRING(data), size)
         if n == size:
@@ -261,12 +273,15 @@ cdef class OutputTransport(Endpoint):
 
     cdef int _queue_rest(self, bytes data, Py_ssize_t sent, bint full) except -1:
         cdef Py_ssize_t rest = PyBytes_GET_SIZE(data) - sent
-        self._new_out()
+        try:
+            self._new_out()
+            if rest >= SMALL_BYTES:
+                self._check_memory(fn_outq_ref(self.out, <PyObject *>data, PyBytes_AS_STRING(data) + sent, rest))
+            else:
+                self._copy_to_ring(PyBytes_AS_STRING(data) + sent, rest)
+        except MemoryError as exc:
+            return self._output_lost(exc)
         self.one_write = None
-        if rest >= SMALL_BYTES:
-            self._check_memory(fn_outq_ref(self.out, <PyObject *>data, PyBytes_AS_STRING(data) + sent, rest))
-        else:
-            self._copy_to_ring(PyBytes_AS_STRING(data) + sent, rest)
         if full:
             return self._block()
         return self.drain()
@@ -326,7 +341,25 @@ cdef class OutputTransport(Endpoint):
         return 0
 
     cdef int _write_failed(self, Py_ssize_t n) except -1:
-        return self.fatal_error(OSError(-n, _strerror(-n)), "Fatal write error on socket transport")
+        return self.fatal_error(OSError(-n, os.strerror(-n)), "Fatal write error on socket transport")
+
+    cdef int _output_lost(self, exc) except -1:
+        """No memory for the rest of what was sent in part: the stream would have a hole."""
+        return self.fatal_error(exc, "Fatal error: no memory for output")
+
+    cdef int maybe_pause(self) except -1:
+        return 0 if self.gathering else Endpoint.maybe_pause(self)
+
+    cdef int maybe_resume(self) except -1:
+        return 0 if self.gathering else Endpoint.maybe_resume(self)
+
+    cdef int call_connection_lost(self) except -1:
+        try:
+            Endpoint.call_connection_lost(self)
+        finally:
+            if self.empty_waiter is not None and not self.empty_waiter.done():
+                self.empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
+        return 0
 
     cdef int watch_output(self, bint on) except -1:
         raise NotImplementedError
@@ -347,8 +380,3 @@ cdef class OutputTransport(Endpoint):
         if self.out is not NULL:
             return self.out.bytes
         return 0 if self.one_write is None else PyBytes_GET_SIZE(self.one_write)
-
-
-cdef object _strerror(int code):
-    import os
-    return os.strerror(code)

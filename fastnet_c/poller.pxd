@@ -19,6 +19,7 @@ cdef class Watcher(Runnable):
 
     cdef int on_events(self, uint32_t events) except -1
     cdef int on_flush(self) except -1
+    cdef uint32_t wanted(self) except? 0
 
 
 cdef unsigned int fork_count() noexcept
@@ -39,7 +40,7 @@ cdef class Poller:
     cdef int remove(self, Watcher watcher) except -1
     cdef Watcher find(self, int fd)
     cdef Watcher next_event(self, uint32_t *events)
-    cdef bint is_forked_copy(self) noexcept
+    cdef int reopen(self) except -1
     cdef list close(self)
 
     cdef int _grow(self, int fd) except -1

@@ -3,7 +3,7 @@
 An event carries the descriptor and the generation of its entry. When a watcher leaves, the generation goes up: an
 event that was fetched before, or that a forgotten copy of the descriptor still causes, then belongs to nobody and
 is dropped (invariant 4). In a forked child epoll_ctl would change the parent's registrations, so there it is left
-alone (invariant 15).
+alone; a child that goes on watching gets an epoll of its own (invariant 15).
 """
 import errno
 import os
@@ -52,6 +52,10 @@ cdef class Watcher(Runnable):
     cdef int on_flush(self) except -1:
         return 0
 
+    cdef uint32_t wanted(self) except? 0:
+        """The events to watch for, where a forked copy of the loop has to tell its own epoll all of them anew."""
+        raise NotImplementedError
+
 
 cdef int raise_errno(int code, str what) except -1:
     raise OSError(code, f"{os.strerror(code)} ({what})")
@@ -75,8 +79,28 @@ cdef class Poller:
         free(self.events)
         free(self.generations)
 
-    cdef bint is_forked_copy(self) noexcept:
-        return self.forks != fn_forks
+    cdef int reopen(self) except -1:
+        """In a forked copy, once: an epoll of its own instead of the parent's, watching the same."""
+        cdef int epfd, fd, r
+        cdef Watcher watcher
+        if self.forks == fn_forks:
+            return 0
+        epfd = epoll_create1(EPOLL_CLOEXEC)
+        if epfd < 0:
+            PyErr_SetFromErrno(OSError)
+        fn_close(self.epfd)
+        self.epfd = epfd
+        self.forks = fn_forks
+        self.next = self.ready = 0
+        for fd in range(self.size):
+            watcher = <Watcher>self.table[fd]
+            if watcher is None:
+                continue
+            r = fn_epoll_ctl(epfd, EPOLL_CTL_ADD, fd, watcher.wanted(), self._data(fd))
+            if r < 0:  # the child closed it, say
+                self.generations[fd] += 1
+                self.table[fd] = None
+        return 0
 
     cdef int _grow(self, int fd) except -1:
         cdef Py_ssize_t size = max(64, self.size), before = self.size
@@ -104,6 +128,7 @@ cdef class Poller:
         cdef int fd = watcher.fd, r
         if self.epfd < 0:
             raise RuntimeError("Event loop is closed")
+        self.reopen()
         if fd >= self.size and fn_is_open(fd) < 0:
             raise_errno(EBADF, f"cannot watch descriptor {fd}")  # before memory is taken for a number out of the blue
         while fd >= self.size:
@@ -124,6 +149,7 @@ cdef class Poller:
         cdef int fd = watcher.fd, r
         if self.epfd < 0:
             raise RuntimeError("Event loop is closed")
+        self.reopen()
         if self.find(fd) is not watcher:
             return 0  # its owner closed the descriptor, and another has the number
         r = fn_epoll_ctl(self.epfd, EPOLL_CTL_MOD, fd, events, self._data(fd))

@@ -17,7 +17,10 @@ cdef struct Counters:
 
 
 cdef class Waker(Watcher):
+    cdef unsigned int forks    # fork_count() when it was made
+
     cdef int close(self) except -1
+
 
 
 cdef class Reactor:
@@ -57,6 +60,7 @@ cdef class Reactor:
     cdef int wake(self) except -1
     cdef int run_turn(self) except -1
     cdef int end(self) except -1
+    cdef bint renew(self) except -1
     cdef double now(self) except? -1.0
 
     cdef int _grow_ready(self) except -1

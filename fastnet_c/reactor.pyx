@@ -18,7 +18,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
 from fastnet_c.handle cimport Py_XDECREF, fn_has_weakrefs
-from fastnet_c.poller cimport EPOLLET, EPOLLIN, fn_close, fn_epoll_wait
+from fastnet_c.poller cimport EPOLLET, EPOLLIN, fn_close, fn_epoll_wait, fork_count
 from fastnet_c.timers cimport TimerHandle, wait_ns
 
 cdef extern from "csrc/pycore.h":
@@ -43,6 +43,7 @@ cdef class Waker(Watcher):
 
     def __cinit__(self):
         self.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        self.forks = fork_count()
         if self.fd < 0:
             PyErr_SetFromErrno(OSError)
 
@@ -51,6 +52,9 @@ cdef class Waker(Watcher):
 
     cdef int on_events(self, uint32_t events) except -1:
         return 0
+
+    cdef uint32_t wanted(self) except? 0:
+        return EPOLLIN | EPOLLET
 
     cdef int close(self) except -1:
         if self.fd >= 0:
@@ -72,7 +76,7 @@ cdef class Reactor:
         self.timers = TimerQueue()
         self.poller = Poller()
         self.waker = Waker()
-        self.poller.add(self.waker, EPOLLIN | EPOLLET)
+        self.poller.add(self.waker, self.waker.wanted())
 
     def __dealloc__(self):
         free(self.scratch)
@@ -229,7 +233,11 @@ cdef class Reactor:
         if self.poller.next == self.poller.ready:
             self._poll()
         before = self.ready_count
-        due = self._schedule_due() if self.timers.heap.count else 0
+        due = 0
+        if self.timers.heap.count:
+            self.polling = True
+            due = self._schedule_due()
+            self.polling = False
         self.holding = True
         if before:
             self._run_ready(before)
@@ -249,12 +257,13 @@ cdef class Reactor:
         return 0
 
     cdef int _poll(self) except -1:
-        cdef int64_t timeout_ns = self._timeout_ns()
+        cdef int64_t timeout_ns
         cdef int n
+        self.holding = False  # what other threads write while this one waits goes at once
         while self.held_count:  # written by a finalizer, after its callback
             self._flush_held()
-            timeout_ns = self._timeout_ns()
         self.just_polled = self.polling = True
+        timeout_ns = self._timeout_ns()
         self.counters.polls += 1
         if timeout_ns == 0:
             n = fn_epoll_wait(self.poller.epfd, self.poller.events, MAX_EVENTS, 0)
@@ -316,6 +325,25 @@ cdef class Reactor:
         """Leave run_forever: also after an error nothing that was written may stay behind."""
         self.holding = False
         self.just_polled = False
-        if self.held_count:
-            self._flush_held()
+        error = None
+        while self.held_count:
+            try:
+                self._flush_held()
+            except BaseException as exc:
+                error = error or exc
+        if error is not None:
+            raise error
         return 0
+
+    cdef bint renew(self) except -1:
+        """In a forked copy of the process: have an epoll and a wake-up of its own, not the parent's."""
+        cdef Waker waker
+        if self.waker.forks == fork_count():
+            return False
+        waker = Waker()
+        self.poller.reopen()
+        self.poller.remove(self.waker)
+        self.waker.close()
+        self.waker = waker
+        self.poller.add(waker, waker.wanted())
+        return True

@@ -123,16 +123,25 @@ cdef class TimerQueue:
 
     cdef _compact(self):
         cdef size_t i, kept = 0
-        cdef list dropped = []
+        cdef list freed = [], dropped = []
+        cdef TimerHandle timer
         for i in range(self.heap.count):
-            if (<TimerHandle>self.slots[self.heap.items[i].slot])._cancelled:
-                dropped.append(self._release(self.heap.items[i].slot))
-            else:
+            timer = <TimerHandle>self.slots[self.heap.items[i].slot]
+            if timer._cancelled:
+                freed.append(self.heap.items[i].slot)
+                dropped.append(timer)  # let go at the end, for that may run anything
+        self.free_slots += freed  # the last that may want memory: from here on all of it happens
+        for slot in freed:
+            self.slots[slot] = None
+        for i in range(self.heap.count):
+            if self.slots[self.heap.items[i].slot] is not None:
                 self.heap.items[kept] = self.heap.items[i]
                 kept += 1
         self.heap.count = kept
         self.cancelled = 0
         fn_heap_rebuild(&self.heap)
+        for timer in dropped:
+            timer._scheduled = False
 
     cdef int clear(self) except -1:
         cdef list slots = self.slots

@@ -17,6 +17,7 @@ CORE_ROWS = [
     ["fdwatch", "sockaddr", "transport"],
     ["endpoint"],
     ["output"],
+    ["input"],
     ["stream"],
     ["acceptor"],
     ["loop"],
