@@ -23,7 +23,7 @@ cdef extern from "csrc/pycore.h":
     void fn_warn_unclosed(object o) noexcept
 
 
-init_socket = _socket.socket.__init__
+cdef object init_socket = _socket.socket.__init__
 
 
 cdef class Endpoint(BaseTransport):
