@@ -30,6 +30,7 @@ cdef class Acceptor(Watcher):
         object sock            # the listening socket, closed by stop()
         object retry           # TimerHandle that ends a rest, or None
         RawAddress local       # what the accepted sockets' own address is, if it is known
+        dict unix_names        # of a Unix listener and its unnamed clients; else None
         int family
         int budget             # accepts a turn
         int rest_ms            # the next rest; grows while it does not help

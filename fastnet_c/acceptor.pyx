@@ -16,7 +16,7 @@ from fastnet_c.endpoint cimport local_of_listener
 from fastnet_c.handle cimport PyContext_Copy, PyContext_Exit, enter_context
 from fastnet_c.poller cimport EPOLLIN, fn_close
 from fastnet_c.reactor cimport fn_now_ns
-from fastnet_c.sockaddr cimport AF_INET, AF_INET6, sockaddr, sockaddr_storage, socklen_t
+from fastnet_c.sockaddr cimport AF_INET, AF_INET6, AF_UNIX, sockaddr, sockaddr_storage, socklen_t
 from fastnet_c.stream cimport stream_of_descriptor
 
 cdef extern from "csrc/syscalls.h":
@@ -160,7 +160,10 @@ cdef class Acceptor(Watcher):
         return 0
 
     cdef int _make_transport(self, int fd, const sockaddr *addr, socklen_t addr_len, protocol, context) except -1:
-        stream_of_descriptor(self.loop, fd, self.family, addr, addr_len, &self.local, protocol, context, self.server)
+        # All unnamed clients of a Unix listener have the same names: nobody has to ask the kernel for them.
+        extra = self.unix_names if addr_len <= sizeof(addr.sa_family) else None
+        stream_of_descriptor(self.loop, fd, self.family, addr, addr_len, &self.local, protocol, context, extra,
+                             self.server)
         return 0
 
     cdef bint _refuse_one(self, int error) except -1:
@@ -238,6 +241,8 @@ cdef Acceptor new_acceptor(Reactor loop, SpareDescriptor spare, sock, factory, c
     acceptor.factory = factory
     acceptor.context = context
     acceptor.server = server
+    if acceptor.family == AF_UNIX:
+        acceptor.unix_names = {"sockname": sock.getsockname(), "peername": ""}
     local_of_listener(acceptor.fd, &acceptor.local)
     acceptor.budget = max(1, min(backlog, MAX_BUDGET))
     acceptor.rest_ms = REST_MIN_MS

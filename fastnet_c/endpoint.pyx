@@ -67,6 +67,8 @@ cdef class Endpoint(BaseTransport):
         return 0
 
     cdef int _keep_unix_names(self) except -1:
+        if self.extra is not None and "sockname" in self.extra:
+            return 0
         names = {"sockname": self._address(&self.local, False), "peername": self._address(&self.peer, True)}
         if self.extra is not None:
             names.update(self.extra)

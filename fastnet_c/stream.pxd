@@ -17,4 +17,4 @@ cdef long live_transports() noexcept
 
 cdef StreamTransport stream_of_socket(Reactor loop, sock, protocol, context, waiter, dict extra, server)
 cdef StreamTransport stream_of_descriptor(Reactor loop, int fd, int family, const sockaddr *addr, socklen_t addr_len,
-                                          const RawAddress *local, protocol, context, server)
+                                          const RawAddress *local, protocol, context, dict extra, server)

@@ -171,7 +171,7 @@ cdef StreamTransport stream_of_socket(Reactor loop, sock, protocol, context, wai
 
 
 cdef StreamTransport stream_of_descriptor(Reactor loop, int fd, int family, const sockaddr *addr, socklen_t addr_len,
-                                          const RawAddress *local, protocol, context, server):
+                                          const RawAddress *local, protocol, context, dict extra, server):
     """A transport on a descriptor that was just accepted; local: its own address, as far as it is known."""
     cdef StreamTransport transport
     try:
@@ -182,6 +182,7 @@ cdef StreamTransport stream_of_descriptor(Reactor loop, int fd, int family, cons
         raise
     transport.set_peer(addr, addr_len)
     transport.local = local[0]
+    transport.extra = extra
     if server is not None:
         attach_to_server(server, transport)
         transport.server = server
