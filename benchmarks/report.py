@@ -1,5 +1,6 @@
 """What a measurement is shown as: a table in the terminal, and JSON."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -96,9 +97,15 @@ def _loops(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
 
 
 def write(document: dict[str, Any], folder: Path) -> Path:
-    """Writes the JSON into a folder, under a name made of its time."""
+    """Writes the JSON into a folder, under a name made of its time; a second one of that second is called NAME-2."""
     folder.mkdir(parents=True, exist_ok=True)
     stamp = document["host"]["time"][:19].replace(":", "").replace("-", "").replace("T", "-")
-    path = folder / f"echo-{stamp}.json"
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    return path
+    for number in itertools.count(1):
+        path = folder / (f"echo-{stamp}.json" if number == 1 else f"echo-{stamp}-{number}.json")
+        try:
+            with open(path, "x") as file:
+                file.write(json.dumps(document, indent=1) + "\n")
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError("unreachable")

@@ -221,6 +221,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert document["loops"]["asyncio"]["version"] == "standard library"
 
 
+def test_results_of_the_same_second_are_both_kept(tmp_path: Path) -> None:
+    documents = [{"host": {"time": "2026-11-24T12:00:00+0000"}, "number": number} for number in range(3)]
+    paths = [report.write(document, tmp_path) for document in documents]
+    assert [path.name for path in paths] == [f"echo-20261124-120000{tail}.json" for tail in ("", "-2", "-3")]
+    assert [json.loads(path.read_text()) for path in paths] == documents
+
+
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--help"])
