@@ -151,6 +151,21 @@ def test_an_exception_in_connection_made_ends_the_connection(loop, wire, errors)
     told_once(errors, "connection_made")
 
 
+def test_create_connection_returns_though_connection_made_raised(loop, wire, errors):
+    """The exception handler is told; the caller gets the transport and the protocol as ever."""
+
+    async def main():
+        async with wire.serving(Echo) as (_, address):
+            transport, protocol = await wire.connect(lambda: Recorder(made=fail), address)
+            told_once(errors, "connection_made")
+            assert protocol.kinds[0] == "made"
+            transport.abort()
+            await protocol.until_seen("lost")
+            await asyncio.sleep(0.001)
+
+    run(loop, main())
+
+
 FACTORY = "its listener is deaf after an exception of the factory"
 
 
