@@ -9,9 +9,11 @@ source, a csrc/*.h that it includes or this file is.
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +23,7 @@ if not sys.platform.startswith("linux"):
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
+from setuptools.modified import newer_group
 
 VARIANTS = {
     "release": ["-O3", "-g0", "-fno-semantic-interposition", "-fno-plt"],
@@ -54,6 +57,19 @@ GENERATED = Path("build", f"cython-{TAG}")
 JOBS = len(os.sched_getaffinity(0))
 
 
+def check_compiler() -> None:
+    """Ends with Debian's command where the compiler or Python's headers are missing."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    missing = ""
+    if shutil.which(compiler) is None:
+        missing = f"the C compiler {compiler!r}"
+    elif not header.exists():
+        missing = str(header)
+    if missing:
+        sys.exit(f"fastnet-loop: {missing} is missing. On Debian: apt-get install gcc python3-dev")
+
+
 def translate(extensions: list[Extension]) -> None:
     """Turns .pyx into C where it is out of date, and replaces the extensions' sources by the C files.
 
@@ -75,7 +91,7 @@ def translate(extensions: list[Extension]) -> None:
 
     def run(job: tuple[str, Path]) -> int:
         source, c_file = job
-        print(f"cython {source} -> {c_file}", flush=True)
+        print(f"build: translating {source}\n", end="", flush=True)
         c_file.parent.mkdir(parents=True, exist_ok=True)
         partial = c_file.with_suffix(".tmp.c")
         options = [f"-X{name}={value}" for name, value in DIRECTIVES.items()]
@@ -108,6 +124,7 @@ class BuildExtensions(build_ext):
     """Translates first, then compiles the extensions in parallel."""
 
     def run(self) -> None:
+        check_compiler()
         # Two builds for the same interpreter share the generated C: one at a time.
         GENERATED.mkdir(parents=True, exist_ok=True)
         with open(GENERATED / ".lock", "w") as lock:
@@ -117,6 +134,13 @@ class BuildExtensions(build_ext):
                 extension.depends = [__file__, *headers_of(Path(extension.sources[0]))]
             self.parallel = self.parallel or JOBS
             super().run()
+
+    def build_extension(self, extension: Extension) -> None:
+        """Says what is compiled: with -q the commands themselves are not shown."""
+        depends = [*extension.sources, *extension.depends]
+        if self.force or newer_group(depends, self.get_ext_fullpath(extension.name), "newer"):
+            print(f"build: compiling {extension.name}\n", end="", flush=True)  # one write: several threads compile
+        super().build_extension(extension)
 
     def copy_extensions_to_source(self) -> None:
         """In-place builds: puts this variant's extensions there, whichever variant was there before."""
