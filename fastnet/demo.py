@@ -24,6 +24,7 @@ except ImportError:
     uvicorn = None  # type: ignore[assignment]
 
 HOST = "127.0.0.1"
+DEFAULT_PORTS = {"TCP_PORT": 9000, "HTTP_PORT": 8000}
 # How long a request under way may take after Ctrl-C, before it is cut short.
 GRACE_SECONDS = 0.5
 
@@ -83,16 +84,64 @@ async def page(
     await send({"type": "http.response.body", "body": body})
 
 
+class PortProblem(Exception):
+    """Why a port cannot be listened on, and the argument that chooses another."""
+
+    def __init__(self, problem: str, option: str, port: int) -> None:
+        super().__init__(problem)
+        self.remedy = f"{option}={free_port(port)}"
+
+
+def flag_of(option: str) -> str:
+    """--tcp-port for TCP_PORT."""
+    return "--" + option.lower().replace("_", "-")
+
+
+def port_number(text: str, option: str) -> int:
+    """The port that an argument names, or the end of the program with a message that says what to give."""
+    if text.isascii() and text.isdigit() and int(text) <= 65535:
+        return int(text)
+    given = f"{text!r} is no port" if text else "the port is empty"
+    print(
+        f"fastnet.demo: {option} ({flag_of(option)}): {given}. Give a number from 1 to 65535, or 0 for any free port, "
+        f"as in: make run {option}={DEFAULT_PORTS[option]}",
+        file=sys.stderr,
+    )
+    sys.exit(2)
+
+
+def free_port(start: int) -> int:
+    """A port that is free at the moment: the first after START, but none that needs privileges."""
+    for port in range(max(start + 1, 1024), 65536):
+        with contextlib.suppress(OSError), socket.create_server((HOST, port)):
+            return port
+    return 0
+
+
 def listen(port: int, option: str) -> socket.socket:
-    """A listening socket, or the end of the program with a message that says how to choose another port."""
+    """A listening socket; raises PortProblem."""
     try:
         return socket.create_server((HOST, port), backlog=1024)
-    except (OSError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             problem = f"port {port} is in use"
         else:
-            problem = f"cannot listen on port {port}: {error}"
-        sys.exit(f"fastnet.demo: {problem}. Choose another one: make run {option}={port + 1 if port < 65535 else 9000}")
+            problem = f"port {port} cannot be listened on ({os.strerror(error.errno or 0)})"
+        raise PortProblem(problem, option, port) from error
+
+
+def listen_all(stack: contextlib.ExitStack, ports: dict[str, int]) -> list[socket.socket]:
+    """The listening sockets, or the end of the program with a message that has a remedy for all ports at once."""
+    listeners, problems = [], []
+    for option, port in ports.items():
+        try:
+            listeners.append(stack.enter_context(listen(port, option)))
+        except PortProblem as problem:
+            problems.append(problem)
+    if problems:
+        what = " and ".join(str(problem) for problem in problems)
+        sys.exit(f"fastnet.demo: {what}. Try: make run {' '.join(problem.remedy for problem in problems)}")
+    return listeners
 
 
 @contextlib.contextmanager
@@ -155,7 +204,7 @@ def announce(tcp_port: int, http_port: int | None) -> None:
     if http_port is not None:
         lines.append(f"  HTTP page  http://{HOST}:{http_port}/    try: curl http://{HOST}:{http_port}/")
     else:
-        lines.append("  no HTTP page: uvicorn is missing. Install it: pip install 'fastnet-loop[server]'")
+        lines.append("  no HTTP page: uvicorn is missing. Install it: pip install uvicorn httptools")
     print("\n".join(lines), flush=True)
 
 
@@ -164,13 +213,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m fastnet.demo", description="A TCP echo and an HTTP page on fastnet."
     )
-    parser.add_argument("--tcp-port", type=int, default=9000, help="of the TCP echo (default 9000; 0: any)")
-    parser.add_argument("--http-port", type=int, default=8000, help="of the HTTP page (default 8000; 0: any)")
-    options = parser.parse_args(arguments)
+    for option, what in (("TCP_PORT", "the TCP echo"), ("HTTP_PORT", "the HTTP page")):
+        default = str(DEFAULT_PORTS[option])
+        text = f"of {what} (default {default}; 0: any)"
+        parser.add_argument(flag_of(option), dest=option, metavar="N", default=default, help=text)
+    options = vars(parser.parse_args(arguments))
+    ports = {option: port_number(options[option], option) for option in DEFAULT_PORTS}
+    if uvicorn is None:
+        del ports["HTTP_PORT"]
     with contextlib.ExitStack() as stack:
-        tcp = stack.enter_context(listen(options.tcp_port, "TCP_PORT"))
-        http = stack.enter_context(listen(options.http_port, "HTTP_PORT")) if uvicorn is not None else None
-        fastnet.run(serve(tcp, http))
+        tcp, *http = listen_all(stack, ports)
+        fastnet.run(serve(tcp, http[0] if http else None))
 
 
 if __name__ == "__main__":
