@@ -1,16 +1,36 @@
-"""fastnet: a fast asyncio event loop and server framework for Linux, with its core in C.
+"""An event loop for asyncio on Linux, its core in C: a drop-in replacement for asyncio's own.
 
-In short:
+    import asyncio, fastnet
 
-    import fastnet
+    async def echo(reader, writer):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def main():
+        async with await asyncio.start_server(echo, "127.0.0.1", 9000) as server:
+            await server.serve_forever()
+
     fastnet.run(main())
+
+Ways to use it:
+
+    fastnet.run(main(), debug=None)     asyncio.run() on a fastnet loop
+    fastnet.new_event_loop()            a loop; also asyncio.Runner(loop_factory=fastnet.new_event_loop)
+                                        and uvicorn --loop fastnet:new_event_loop
+    fastnet.install()                   makes it the loop of asyncio.run(), by an EventLoopPolicy (until Python 3.16)
+
+The loop, EventLoop, does all that asyncio documents but subprocesses, and has metrics(). Protocol, BufferedProtocol and
+DatagramProtocol are asyncio's, with an optional goodbye(reason); Transport and DatagramTransport are the types that the
+loop's transports report, for isinstance() and annotations.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import fastnet._platform  # noqa: F401  (first: it refuses other systems than Linux)
+import fastnet._platform  # noqa: F401  (first: it says what is missing)
 from fastnet._version import __version__
 from fastnet.loop import EventLoop, new_event_loop
 from fastnet.protocols import BufferedProtocol, DatagramProtocol, Protocol

@@ -1,4 +1,5 @@
-"""What is checked once, when fastnet is imported: the system, and that no other distribution owns its name.
+"""What is checked once, when fastnet is imported: the system, that the core is built, and that no other distribution
+owns its name.
 
 Importing this module is the check. It lists directories where importlib.metadata would do, since importing that takes
 longer than all the rest of fastnet's Python.
@@ -17,6 +18,23 @@ def require_linux(platform: str = sys.platform) -> None:
     """Raises ImportError on any other system than Linux."""
     if not platform.startswith("linux"):
         raise ImportError("Linux only: use uvloop or asyncio")
+
+
+def require_core() -> None:
+    """Raises ImportError where the extension modules are not there, as in a checkout that was not built."""
+    try:
+        import fastnet_c  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "fastnet_c":
+            raise
+        folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        python = ".".join(map(str, sys.version_info[:2]))
+        raise ImportError(
+            f"fastnet in {folder} is not built for Python {python} ({error.name} is missing): run `make build` there "
+            f"(`make build PYTHON=python{python}` for this Python); or, if fastnet-loop is installed by pip, start "
+            "Python in another folder, for this one hides what is installed",
+            name="fastnet",
+        ) from None
 
 
 def find_namesake(path: list[str] = sys.path) -> str | None:
@@ -45,4 +63,5 @@ def warn_of_namesake() -> None:
 
 
 require_linux()
+require_core()
 warn_of_namesake()

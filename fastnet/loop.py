@@ -12,7 +12,7 @@ from asyncio import constants, sslproto, unix_events
 from collections.abc import Callable
 from contextvars import Context
 from socket import socket
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakValueDictionary
 
 from fastnet._signals import SignalCalls
@@ -34,6 +34,11 @@ class EventLoop(SignalCalls, SocketCalls, UnixCalls, Loop, asyncio.BaseEventLoop
         super().__init__()
         # asyncio's own datagram and pipe transports enter themselves here.
         self._transports: WeakValueDictionary[int, Any] = WeakValueDictionary()
+
+    def __del__(self) -> None:
+        # Where __init__() was not run to its end (wrong arguments, no descriptor left), that error says it all.
+        if hasattr(self, "_transports"):
+            super().__del__()
 
     def run_forever(self) -> None:
         """Run until stop() is called."""
@@ -151,7 +156,9 @@ class EventLoop(SignalCalls, SocketCalls, UnixCalls, Loop, asyncio.BaseEventLoop
 
     # asyncio's own transports, on our descriptor watchers.
 
-    def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None, **kwargs):  # type: ignore[no-untyped-def]
+    def _make_datagram_transport(  # type: ignore[no-untyped-def]
+        self, sock, protocol, address=None, waiter=None, extra=None, **kwargs
+    ):
         return _DatagramTransport(self, sock, protocol, address, waiter, extra)  # type: ignore[call-arg,arg-type]
 
     def _make_read_pipe_transport(self, pipe, protocol, waiter=None, extra=None):  # type: ignore[no-untyped-def]
@@ -159,6 +166,11 @@ class EventLoop(SignalCalls, SocketCalls, UnixCalls, Loop, asyncio.BaseEventLoop
 
     def _make_write_pipe_transport(self, pipe, protocol, waiter=None, extra=None):  # type: ignore[no-untyped-def]
         return unix_events._UnixWritePipeTransport(self, pipe, protocol, waiter, extra)  # type: ignore[attr-defined]
+
+    async def _make_subprocess_transport(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotImplementedError(
+            "fastnet's loop cannot start subprocesses yet (planned): run what starts them on asyncio's own loop"
+        )
 
 
 def new_event_loop() -> EventLoop:

@@ -164,3 +164,12 @@ def test_make_venv_says_what_is_missing(tmp_path: Path) -> None:
         "fastnet: the C compiler '/no/such/compiler' is missing. "
         "On Debian: apt-get install gcc make python3-dev python3-venv\n"
     )
+
+
+def test_setup_says_what_is_missing(tmp_path: Path) -> None:
+    """pip shows this where there is no compiler; the message has Debian's command."""
+    command = (sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(tmp_path))
+    output = run(*command, status=1, CC="/no/such/compiler")
+    assert output == (
+        "fastnet-loop: the C compiler '/no/such/compiler' is missing. On Debian: apt-get install gcc python3-dev\n"
+    )
