@@ -1,6 +1,7 @@
 """The Makefile: which tests ARGS choose on which build, and folders with a space in their names. Nothing is run."""
 
-import re
+import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,17 +15,25 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 
 def dry_run(*arguments: str, folder: Path = ROOT) -> str:
     """The commands that make would run, a line each."""
+    # Without what the make that runs the tests hands on.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     command = ["make", "--no-print-directory", "-n", "TAG=0", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.replace("\\\n", "")
+    done = subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True)
+    return done.stdout.replace("\\\n", "")
+
+
+def pytest_lines(arguments: str) -> list[str]:
+    """The lines of `make test ARGS=...` that run pytest."""
+    return [line for line in dry_run("test", f"ARGS={arguments}").splitlines() if "-m pytest" in line]
 
 
 def pytest_runs(arguments: str) -> list[tuple[str, list[str]]]:
-    """The runs of pytest of `make test ARGS=...`: the build, and the words that ARGS and the build bring."""
+    """The runs of pytest of `make test ARGS=...`: the build, and what is chosen there."""
     runs = []
-    for line in dry_run("test", f"ARGS={arguments}").splitlines():
-        if "-m pytest" in line:
-            words = re.sub(r'-o \S+|--(ignore|junitxml)=("[^"]*"|\S+)', "", line).split("-m pytest")[1].split("||")[0]
-            runs.append(("faults" if line.startswith("cd ") else "release", words.split()))
+    for line in pytest_lines(arguments):
+        words = shlex.split(line.partition("||")[0].partition("-m pytest")[2])
+        words = [word for word in words if not word.startswith(("-o", "cache_dir=", "--ignore=", "--junitxml="))]
+        runs.append(("faults" if line.startswith("cd ") else "release", words))
     return runs
 
 
@@ -61,7 +70,7 @@ def test_nothing_collected(arguments: str, statuses: tuple[int, ...], status: in
     """pytest's status 5 is none of make's where ARGS chose tests of the other build alone."""
     (tmp_path / "build/faults-0").mkdir(parents=True)
     (tmp_path / "build/results-0").mkdir()
-    lines = [line for line in dry_run("test", f"ARGS={arguments}", folder=ROOT).splitlines() if "-m pytest" in line]
+    lines = pytest_lines(arguments)
     assert len(lines) == len(statuses)
     for line, result in zip(lines, statuses, strict=True):
         before, _, after = line.partition("||")
