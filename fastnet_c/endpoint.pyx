@@ -12,9 +12,9 @@ from libc.string cimport memcpy
 
 from fastnet_c.poller cimport fn_close, fork_count
 from fastnet_c.sockaddr cimport (
-    AF_INET, AF_INET6, AF_UNIX, address_to_python, getpeername, getsockname, sockaddr_in, sockaddr_in6, sockaddr_storage,
+    AF_INET, AF_INET6, address_to_python, getpeername, getsockname, sockaddr_in, sockaddr_in6, sockaddr_storage,
 )
-from fastnet_c.transport cimport CLOSED, CLOSING, BaseTransport
+from fastnet_c.transport cimport CLOSED, BaseTransport
 
 cdef extern from "csrc/syscalls.h":
     void fn_close_reset(int fd) noexcept

@@ -5,7 +5,7 @@ the number may be another file's by now. So each change goes to the kernel, whic
 """
 from libc.stdint cimport uint32_t
 
-from fastnet_c.poller cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from fastnet_c.poller cimport EPOLLIN, EPOLLOUT
 
 cdef long live = 0
 

@@ -12,8 +12,8 @@ from fastnet_c.acceptor cimport Acceptor, SpareDescriptor, live_acceptors, new_a
 from fastnet_c.fdwatch cimport FdWatcher, live_fd_watchers, set_reader, set_writer
 from fastnet_c.handle cimport Handle, PyContext_CopyCurrent
 from fastnet_c.poller cimport Watcher
-from fastnet_c.reactor cimport Reactor, fn_now_ns
-from fastnet_c.stream cimport StreamTransport, live_transports, stream_of_socket
+from fastnet_c.reactor cimport Reactor
+from fastnet_c.stream cimport live_transports, stream_of_socket
 from fastnet_c.timers cimport TimerHandle
 
 cdef extern from "Python.h":

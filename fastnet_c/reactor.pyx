@@ -12,10 +12,8 @@ from asyncio.base_events import _format_handle
 from asyncio.log import logger
 
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
-from cpython.list cimport PyList_GET_ITEM
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy
 
 from fastnet_c.handle cimport Py_XDECREF, fn_has_weakrefs
 from fastnet_c.poller cimport EPOLLET, EPOLLIN, fn_close, fn_epoll_wait, fork_count
@@ -30,7 +28,7 @@ cdef extern from "csrc/syscalls.h":
     int eventfd(unsigned int value, int flags) noexcept
     ssize_t write(int fd, const void *data, size_t len) noexcept
     enum:
-        EFD_CLOEXEC, EFD_NONBLOCK, EINTR, EAGAIN, EBADF
+        EFD_CLOEXEC, EFD_NONBLOCK, EINTR
 
 cdef enum:
     READY_MIN = 64             # a power of two

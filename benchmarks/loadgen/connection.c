@@ -145,8 +145,8 @@ int connection_read(struct connection *c, struct load *load, bool to_the_end) {
             return failure_set(&load->failure, "socket", "connection %u: recv: %s", c->id, strerror(errno));
         }
         if (n == 0)
-            return failure_set(&load->failure, "closed", "connection %u: closed by the server after %llu replies", c->id,
-                               (unsigned long long)c->received);
+            return failure_set(&load->failure, "closed", "connection %u: closed by the server after %llu replies",
+                               c->id, (unsigned long long)c->received);
         int more = take(c, load, flags == 0 ? load->scratch : NULL, (size_t)n);
         if (more < 0)
             return -1;

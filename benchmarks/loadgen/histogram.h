@@ -1,5 +1,6 @@
 /* Latency histogram: logarithmic buckets, each power of two cut into HISTOGRAM_STEPS equal steps (as HdrHistogram
- * does), so that a value is known to 1/64 of itself, from a nanosecond to hours, in 30 KiB and without allocation. An empty one is all zeros. */
+ * does), so that a value is known to 1/64 of itself, from a nanosecond to hours, in 30 KiB and without allocation. An
+ * empty one is all zeros. */
 #ifndef LOADGEN_HISTOGRAM_H
 #define LOADGEN_HISTOGRAM_H
 

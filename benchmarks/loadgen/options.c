@@ -7,8 +7,8 @@
 
 static const char help[] =
     "Usage: loadgen --port PORT [options]\n"
-    "Loads an echo server in a closed loop (a connection sends its next message when a reply is complete), checks that\n"
-    "each reply is what was sent, and prints one JSON object.\n"
+    "Loads an echo server in a closed loop (a connection sends its next message when a reply is complete), checks\n"
+    "that each reply is what was sent, and prints one JSON object.\n"
     "\n"
     "  --host ADDRESS        IPv4 address of the server (127.0.0.1)\n"
     "  --port PORT           its port\n"

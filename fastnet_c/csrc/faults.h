@@ -2,8 +2,7 @@
  *
  * One rule a call: the first `skip` calls pass, then `count` calls (-1: all that follow) either fail with
  * `err` or, where `err` is 0, have their length capped at `cap` bytes. Set by fastnet_c.testing.faults_set().
- * The table is one a shared object; it is shared between the extension modules through a capsule-free
- * trick: it lives in the environment of the process as a pointer, see fn_faults(). */
+ * All extension modules share one table: its address is in an environment variable of the process, see fn_faults(). */
 #ifndef FN_FAULTS_H
 #define FN_FAULTS_H
 

@@ -81,7 +81,10 @@ static inline int fn_accept4(int fd, struct sockaddr *addr, socklen_t *addr_len)
     int n;
     FN_FAULT(FN_ACCEPT4, NULL);
     if (!missing) {
-        do { *addr_len = room; n = accept4(fd, addr, addr_len, SOCK_NONBLOCK | SOCK_CLOEXEC); } while (n < 0 && errno == EINTR);
+        do {
+            *addr_len = room;
+            n = accept4(fd, addr, addr_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        } while (n < 0 && errno == EINTR);
         if (n >= 0) return n;
         if (errno != ENOSYS && errno != EPERM) return -errno;
         if (errno == ENOSYS) missing = 1;

@@ -12,6 +12,18 @@ from tests.helpers.running import in_thread, run
 from tests.helpers.tls import Serving, closed
 
 
+async def still_serves(tls, address):
+    """A client that does it right is served, after one that did not."""
+    await asyncio.sleep(0.005)
+    transport, protocol = await tls.connect(address)
+    await closed(transport, protocol)
+
+
+def one_was_connected(tls):
+    """Whether of the server's protocols exactly one has heard of its connection."""
+    return sum(bool(protocol.kinds) for protocol in tls.made) == 1
+
+
 def test_untrusted_authority(loop, wire, certificates, errors):
     """The client refuses; the server's protocol never hears of the connection; both go on."""
 
@@ -20,10 +32,8 @@ def test_untrusted_authority(loop, wire, certificates, errors):
         async with tls.serving(Recorder) as (_, address):
             with pytest.raises(ssl.SSLCertVerificationError):
                 await tls.connect(address, context=certificates.distrustful_client())
-            await asyncio.sleep(0.005)
-            transport, protocol = await tls.connect(address)
-            await closed(transport, protocol)
-        assert sum(bool(protocol.kinds) for protocol in tls.made) == 1
+            await still_serves(tls, address)
+        assert one_was_connected(tls)
 
     run(loop, main())
     errors.clear()
@@ -67,10 +77,8 @@ def test_a_client_that_speaks_no_tls(loop, wire, certificates, errors, what):
             except ConnectionResetError:
                 pass
             peer.close()
-            await asyncio.sleep(0.005)
-            transport, protocol = await tls.connect(address)
-            await closed(transport, protocol)
-        assert sum(bool(protocol.kinds) for protocol in tls.made) == 1
+            await still_serves(tls, address)
+        assert one_was_connected(tls)
 
     run(loop, main())
     errors.clear()

@@ -1,4 +1,5 @@
-/* A thread that takes every descriptor as soon as one is free: what a busy application does to a server at its limit. */
+/* A thread that takes every descriptor as soon as one is free: what a busy application does to a server at its
+ * limit. */
 #include <unistd.h>
 
 volatile int thief_stop = 0;
