@@ -56,7 +56,7 @@ def warn_of_namesake() -> None:
     if found is not None:
         warnings.warn(
             f"the unrelated distribution 'fastnet' is installed as well ({found}) and writes to the same folder as "
-            "'fastnet-loop': run 'pip uninstall fastnet', then 'pip install --force-reinstall fastnet-loop'",
+            "'fastnet-loop': run 'pip uninstall fastnet', then install fastnet-loop again, with --force-reinstall",
             RuntimeWarning,
             stacklevel=2,
         )

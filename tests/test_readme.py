@@ -116,12 +116,14 @@ def test_aiohttp(tmp_path: Path) -> None:
         assert when_up(process, get(port)) == b"Hello from fastnet\n"
 
 
-def test_pytest_asyncio(tmp_path: Path) -> None:
-    """The hook gives each test our loop."""
-    for name in ("conftest.py", "test_loop.py"):
-        (tmp_path / name).write_text(example(name))
+@pytest.mark.parametrize("conftest", ["conftest.py", "conftest.py, before pytest-asyncio 1.4"])
+def test_pytest_asyncio(conftest: str, tmp_path: Path) -> None:
+    """The hook gives each test our loop; so does the policy, which later versions and Pythons warn of."""
+    (tmp_path / "conftest.py").write_text(example(conftest))
+    (tmp_path / "test_loop.py").write_text(example("test_loop.py"))
+    warnings = "error" if conftest == "conftest.py" else "ignore"
     (tmp_path / "pytest.ini").write_text(
-        "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n"
+        f"[pytest]\nfilterwarnings = {warnings}\nasyncio_default_fixture_loop_scope = function\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -131,8 +133,9 @@ def test_pytest_asyncio(tmp_path: Path) -> None:
 
 def test_every_example_is_tested() -> None:
     """No Python block without a name that a test above uses."""
-    names = [text.splitlines()[0] for language, text in BLOCKS if language == "python"]
-    assert names == ["# server.py", "# app.py", "# web_app.py", "# conftest.py", "# test_loop.py"]
+    names = [text.splitlines()[0].removeprefix("# ") for language, text in BLOCKS if language == "python"]
+    conftests = ["conftest.py", "conftest.py, before pytest-asyncio 1.4"]
+    assert names == ["server.py", "app.py", "web_app.py", conftests[0], "test_loop.py", conftests[1]]
 
 
 def test_make_targets_exist() -> None:
