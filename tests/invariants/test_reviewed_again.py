@@ -46,6 +46,8 @@ def child(loop):
         os.kill(os.getpid(), signal.SIGUSR1)
         await got.wait()
     loop.run_until_complete(main())
+    ours.close()
+    theirs.close()
 
 loop = fastnet.new_event_loop()
 ours, theirs = socket.socketpair()
@@ -73,6 +75,8 @@ async def in_a_thread():
     await loop.run_in_executor(None, int)
 loop.run_until_complete(in_a_thread())
 loop.close()
+ours.close()
+theirs.close()
 print(got)
 """
 
