@@ -8,11 +8,12 @@ cdef class FdWatcher(Watcher):
     cdef:
         Reactor loop
         Handle reader, writer
+        object file                                    # the object that is watched; None: only its number was told
 
     cdef int update(self) except -1
 
 
-
-cdef int set_reader(Reactor loop, int fd, Handle handle) except -1
-cdef int set_writer(Reactor loop, int fd, Handle handle) except -1
+cdef int set_reader(Reactor loop, int fd, file, Handle handle) except -1
+cdef int set_writer(Reactor loop, int fd, file, Handle handle) except -1
+cdef int number_of_closed(Reactor loop, file) except -2
 cdef long live_fd_watchers() noexcept

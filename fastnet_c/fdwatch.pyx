@@ -2,6 +2,9 @@
 
 The table's word is not enough to know that the kernel still watches a descriptor: its owner may have closed it, and
 the number may be another file's by now. So each change goes to the kernel, which says ENOENT where it forgot.
+
+An object that is watched is kept, as asyncio does: nobody else may hold the socket, and one that was closed while it
+was watched has no number any more by which remove_reader() could find it (anyio closes its sockets first).
 """
 from libc.stdint cimport uint32_t
 
@@ -50,6 +53,14 @@ cdef class FdWatcher(Watcher):
         return f"<fastnet descriptor {self.fd} reader={self.reader!r} writer={self.writer!r}>"
 
 
+cdef int number_of_closed(Reactor loop, file) except -2:
+    """The number under which this object is watched that its owner closed; -1 where it is not."""
+    for watcher in loop.poller.table:
+        if type(watcher) is FdWatcher and (<FdWatcher>watcher).file is file:
+            return (<FdWatcher>watcher).fd
+    return -1
+
+
 cdef FdWatcher _watcher_of(Reactor loop, int fd, bint make):
     cdef FdWatcher watcher
     known = loop.poller.find(fd)
@@ -63,14 +74,18 @@ cdef FdWatcher _watcher_of(Reactor loop, int fd, bint make):
     return watcher
 
 
-cdef int _set(FdWatcher watcher, Handle reader, Handle writer) except -1:
+cdef int _set(FdWatcher watcher, file, Handle reader, Handle writer) except -1:
     cdef Handle old_reader = watcher.reader, old_writer = watcher.writer
     watcher.reader, watcher.writer = reader, writer
     try:
         watcher.update()
     except BaseException:
-        watcher.reader, watcher.writer = old_reader, old_writer
-        raise
+        if file is not None:
+            watcher.reader, watcher.writer = old_reader, old_writer
+            raise
+        # Removing one of two from a descriptor that is closed: the other stays, until it is removed as well.
+    if file is not None:
+        watcher.file = None if isinstance(file, int) else file
     if old_reader is not None and old_reader is not reader:
         old_reader.cancel()
     if old_writer is not None and old_writer is not writer:
@@ -78,23 +93,29 @@ cdef int _set(FdWatcher watcher, Handle reader, Handle writer) except -1:
     return 0
 
 
-cdef int set_reader(Reactor loop, int fd, Handle handle) except -1:
-    """Make handle (None: nothing) what runs when fd is readable: 1 if there was another before, else 0."""
+cdef int set_reader(Reactor loop, int fd, file, Handle handle) except -1:
+    """Make handle what runs when file, whose number is fd, is readable; nothing, if both are None.
+
+    1 if there was another before, else 0.
+    """
     cdef FdWatcher watcher = _watcher_of(loop, fd, handle is not None)
     if watcher is None:
         return 0
     had = watcher.reader is not None
     if had or handle is not None:
-        _set(watcher, handle, watcher.writer)
+        _set(watcher, file, handle, watcher.writer)
     return had
 
 
-cdef int set_writer(Reactor loop, int fd, Handle handle) except -1:
-    """Make handle (None: nothing) what runs when fd is writable: 1 if there was another before, else 0."""
+cdef int set_writer(Reactor loop, int fd, file, Handle handle) except -1:
+    """Make handle what runs when file, whose number is fd, is writable; nothing, if both are None.
+
+    1 if there was another before, else 0.
+    """
     cdef FdWatcher watcher = _watcher_of(loop, fd, handle is not None)
     if watcher is None:
         return 0
     had = watcher.writer is not None
     if had or handle is not None:
-        _set(watcher, watcher.reader, handle)
+        _set(watcher, file, watcher.reader, handle)
     return had

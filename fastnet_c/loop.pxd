@@ -15,6 +15,7 @@ cdef class Loop(Reactor):
     cdef TimerHandle _call_at(self, double when, callback, tuple args, context, str method)
     cdef int _fd_of(self, fd) except -1
     cdef int _free_fd_of(self, fd) except -1
-    cdef _checked(self, fd)
+    cdef int _watched_fd_of(self, fd) except -1
+    cdef int _not_of_a_transport(self, fd, int number) except -1
 
     cdef bint _run_turns(self) except -1

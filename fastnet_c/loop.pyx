@@ -9,7 +9,7 @@ from asyncio import format_helpers
 from cpython.object cimport PyObject
 
 from fastnet_c.acceptor cimport Acceptor, SpareDescriptor, live_acceptors, new_acceptor
-from fastnet_c.fdwatch cimport FdWatcher, live_fd_watchers, set_reader, set_writer
+from fastnet_c.fdwatch cimport FdWatcher, live_fd_watchers, number_of_closed, set_reader, set_writer
 from fastnet_c.handle cimport Handle, PyContext_CopyCurrent
 from fastnet_c.poller cimport Watcher
 from fastnet_c.reactor cimport Reactor
@@ -238,7 +238,9 @@ cdef class Loop(Reactor):
         return number
 
     cdef int _free_fd_of(self, fd) except -1:
-        cdef int number = self._fd_of(fd)
+        return self._not_of_a_transport(fd, self._fd_of(fd))
+
+    cdef int _not_of_a_transport(self, fd, int number) except -1:
         watcher = self.poller.find(number)
         if watcher is not None and type(watcher) is not FdWatcher and (<Watcher>watcher).fd == number:
             raise RuntimeError(f"File descriptor {fd!r} is used by transport {watcher!r}")
@@ -255,24 +257,35 @@ cdef class Loop(Reactor):
     def add_reader(self, fd, callback, *args):
         """Call callback(*args) whenever fd (an int or an object with fileno()) is readable."""
         self._check_closed()
-        set_reader(self, self._free_fd_of(fd), self._new_handle(callback, args, None))
+        set_reader(self, self._free_fd_of(fd), fd, self._new_handle(callback, args, None))
 
     def remove_reader(self, fd):
         """Stop watching fd for reading: True if it was watched."""
-        return self._remove_reader(self._checked(fd))
+        if self.closed:
+            return False
+        return bool(set_reader(self, self._not_of_a_transport(fd, self._watched_fd_of(fd)), None, None))
 
     def add_writer(self, fd, callback, *args):
         """Call callback(*args) whenever fd (an int or an object with fileno()) is writable."""
         self._check_closed()
-        set_writer(self, self._free_fd_of(fd), self._new_handle(callback, args, None))
+        set_writer(self, self._free_fd_of(fd), fd, self._new_handle(callback, args, None))
 
     def remove_writer(self, fd):
         """Stop watching fd for writing: True if it was watched."""
-        return self._remove_writer(self._checked(fd))
+        if self.closed:
+            return False
+        return bool(set_writer(self, self._not_of_a_transport(fd, self._watched_fd_of(fd)), None, None))
 
-    cdef _checked(self, fd):
-        self._free_fd_of(fd)
-        return fd
+    cdef int _watched_fd_of(self, fd) except -1:
+        """As _fd_of(), but also of an object that was closed while it was watched."""
+        cdef int number
+        try:
+            return self._fd_of(fd)
+        except ValueError:
+            number = number_of_closed(self, fd)
+            if number < 0:
+                raise
+            return number
 
     # The same for asyncio's own transports (datagrams, pipes), which may watch what they own.
 
@@ -280,21 +293,21 @@ cdef class Loop(Reactor):
         cdef Handle handle
         self._check_closed()
         handle = self._new_handle(callback, args, context)
-        set_reader(self, self._fd_of(fd), handle)
+        set_reader(self, self._fd_of(fd), fd, handle)
         return handle
 
     def _remove_reader(self, fd):
-        return not self.closed and bool(set_reader(self, self._fd_of(fd), None))
+        return not self.closed and bool(set_reader(self, self._watched_fd_of(fd), None, None))
 
     def _add_writer(self, fd, callback, *args, context=None):
         cdef Handle handle
         self._check_closed()
         handle = self._new_handle(callback, args, context)
-        set_writer(self, self._fd_of(fd), handle)
+        set_writer(self, self._fd_of(fd), fd, handle)
         return handle
 
     def _remove_writer(self, fd):
-        return not self.closed and bool(set_writer(self, self._fd_of(fd), None))
+        return not self.closed and bool(set_writer(self, self._watched_fd_of(fd), None, None))
 
     # -- transports and listeners --
 
