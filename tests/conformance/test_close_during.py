@@ -100,12 +100,13 @@ def test_a_watched_socket_is_kept(loop):
     assert alive() is not None
     right.send(b"x")
     run_until(loop, lambda: got)
-    left = alive()
+    kept = alive()
+    assert kept is not None
     loop.remove_reader(number)
-    assert left.fileno() == number
-    left.close()
+    assert kept.fileno() == number
+    kept.close()
     right.close()
-    del left
+    del kept
     turn(loop)
     assert alive() is None
 
