@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import gc
 import shutil
+import signal
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -32,6 +34,12 @@ def pytest_configure(config: pytest.Config) -> None:
         "differs(asyncio=reason, uvloop=reason, run=True): the named loop fails this test for that reason; "
         "run=False where it would hang or crash, strict=False where it sometimes passes. fastnet has no such excuse.",
     )
+
+
+def pytest_sessionstart() -> None:
+    """Lets Ctrl-C be Ctrl-C in the tests: a shell's background jobs start with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)
@@ -77,6 +85,18 @@ def _live_objects() -> dict[str, int]:
     return core.live_objects() if core is not None else {}
 
 
+def _left_alive(before: dict[str, int]) -> dict[str, int]:
+    """What there is more of than before; an executor's thread is given a moment to let go of its last Future."""
+    deadline = time.monotonic() + 2
+    while True:
+        left = {kind: count - before.get(kind, 0) for kind, count in _live_objects().items()}
+        left = {kind: count for kind, count in left.items() if count > 0}
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.01)
+        gc.collect()
+
+
 @pytest.fixture(autouse=True)
 def guard(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Ends a hung test, and fails one that leaves descriptors open, closes a stranger's, or leaves objects alive."""
@@ -100,9 +120,7 @@ def guard(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> I
         fd_changes = [change for change in fd_changes if change.startswith("leaked")]
     if fd_changes:
         pytest.fail("descriptors differ after the test:\n  " + "\n  ".join(fd_changes), pytrace=False)
-    live_after = _live_objects()
-    left = {kind: count - live_before.get(kind, 0) for kind, count in live_after.items()}
-    if any(count > 0 for count in left.values()):
+    if left := _left_alive(live_before):
         pytest.fail(f"objects of fastnet_c still alive after the test: {left}", pytrace=False)
 
 

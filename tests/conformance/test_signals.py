@@ -145,11 +145,7 @@ def test_exception_in_a_handler_is_told(loop, errors):
     assert isinstance(errors.pop()["exception"], LookupError)
 
 
-@pytest.mark.differs(
-    asyncio="sleeps on where the kernel gives the signal to another thread",
-    uvloop="slept on in one run of a few hundred (3.11, 3.13)",
-    run=False,
-)
+@pytest.mark.differs(asyncio="sleeps on where the kernel gives the signal to another thread", run=False)
 def test_ctrl_c_ends_an_idle_wait_at_once(loop):
     """The loop has nothing but a timer in an hour; a wait that retries after a signal would last as long."""
     timer = loop.call_later(3600, print)
@@ -171,11 +167,7 @@ def test_ctrl_c_ends_an_idle_wait_at_once(loop):
     assert ran == [1]
 
 
-@pytest.mark.differs(
-    asyncio="sleeps on where the kernel gives the signal to another thread",
-    uvloop="slept on in one run of a few hundred (3.11, 3.13)",
-    run=False,
-)
+@pytest.mark.differs(asyncio="sleeps on where the kernel gives the signal to another thread", run=False)
 def test_ctrl_c_ends_a_wait_without_any_timer(loop):
     thread = while_polling(lambda: send_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
