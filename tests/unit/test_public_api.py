@@ -127,7 +127,7 @@ def test_a_stream_transport_is_an_instance(loop: Any, make: Callable[[Any], Awai
     tell.register(fastnet.Transport, lambda transport: "ours")
 
     async def main() -> None:
-        transport = await make(loop)
+        transport: Any = await make(loop)
         assert isinstance(transport, fastnet.Transport)
         assert isinstance(transport, asyncio.Transport)
         assert issubclass(transport.__class__, fastnet.Transport)
@@ -141,7 +141,8 @@ def test_a_stream_transport_is_an_instance(loop: Any, make: Callable[[Any], Awai
         for name in dir(fastnet.Transport):
             assert name.startswith("_") or callable(getattr(transport, name)), name
         transport.abort()
-        await transport.get_protocol().until_seen("lost")
+        recorder: Any = transport.get_protocol()
+        await recorder.until_seen("lost")
 
     run(loop, main())
 
@@ -339,7 +340,7 @@ def test_run_takes_debug_by_name_alone() -> None:
     """As asyncio.run()."""
     main = debug_of_the_loop()
     with pytest.raises(TypeError):
-        fastnet.run(main, True)  # type: ignore[misc]
+        fastnet.run(main, True)  # type: ignore[call-arg]
     main.close()
 
 
