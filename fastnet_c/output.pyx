@@ -201,7 +201,9 @@ cdef class OutputTransport(Endpoint):
                 self._new_out()
             self._copy_to_ring(<const char *>view.buf + n, view.len - n)
         except MemoryError as exc:
-            if n <= 0:
+            if n <= 0:  # nothing of it went out: the caller may try again
+                if self.out is not NULL and self.out.bytes == 0:
+                    self._free_out()
                 raise
             return self._output_lost(exc)
         finally:
@@ -222,8 +224,9 @@ cdef class OutputTransport(Endpoint):
         if self.out is NULL:
             self._new_out()
             if first is not None:
-                self._check_memory(fn_outq_ref(self.out, <PyObject *>first, PyBytes_AS_STRING(first),
-                                               PyBytes_GET_SIZE(first)))
+                if fn_outq_ref(self.out, <PyObject *>first, PyBytes_AS_STRING(first), PyBytes_GET_SIZE(first)) < 0:
+                    self._free_out()  # it stays held
+                    raise MemoryError
                 self.one_write = None
         if size >= SMALL_BYTES or not (self.write_blocked or self.out.count >= HOLD_SEGMENTS):
             return self._check_memory(fn_outq_ref(self.out, <PyObject *>data, PyBytes_AS_STRING(data), size))
