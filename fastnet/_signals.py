@@ -15,7 +15,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVarTuple
 
@@ -39,6 +39,7 @@ class SignalCalls(asyncio.AbstractEventLoop):
 
     _wakeup_reader: socket.socket | None = None
     _wakeup_writer: socket.socket | None = None
+    _displaced_wakeup = -1  # the wakeup descriptor in whose place ours is while the loop runs
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,9 +122,11 @@ class SignalCalls(asyncio.AbstractEventLoop):
             yield
             return
         identity = _file_identity(before)
+        self._displaced_wakeup = before if before != writer.fileno() else -1
         try:
             yield
         finally:
+            self._displaced_wakeup = -1
             if not self._signal_handlers:
                 signal.set_wakeup_fd(-1)
                 # Given back, unless its owner closed it meanwhile; the number may be another file's by now.
@@ -143,6 +146,9 @@ class SignalCalls(asyncio.AbstractEventLoop):
                 if (handler := self._signal_handlers.get(signum)) is not None:
                     callback, args, context = handler
                     self.call_soon(callback, *args, context=context)
+                elif self._displaced_wakeup >= 0:  # another loop's signal, say: hand it on
+                    with suppress(OSError):
+                        os.write(self._displaced_wakeup, bytes([signum]))
             if len(data) < 4096:
                 return
 

@@ -1,4 +1,6 @@
-"""The types that fastnet's transports report: isinstance(transport, fastnet.Transport) is true for each.
+"""The types that fastnet's transports report: isinstance(transport, fastnet.Transport) is true for each stream
+transport on a socket, isinstance(transport, fastnet.DatagramTransport) for each datagram transport. TLS transports,
+which stand on a stream transport, are asyncio's own.
 
 The transports themselves are C objects; their behaviour is documented here. Both types are asyncio's, with more
 methods, and may be subclassed as asyncio's may.

@@ -188,6 +188,9 @@ cdef class Acceptor(Watcher):
         elif fd == -EAGAIN:
             # accept4 reserves the descriptor before it looks: at the limit EMFILE says nothing of the queue.
             return False
+        elif fd != -EMFILE and fd != -ENFILE and fd != -ENOBUFS and fd != -ENOMEM:
+            self.loop.counters.accept_errors += 1  # that connection's own, or seen again at the next accept
+            return True
         self._rest(fd)
         return False
 

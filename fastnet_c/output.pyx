@@ -76,10 +76,8 @@ cdef class OutputTransport(Endpoint):
 
     def writelines(self, list_of_data):
         """Send the buffers of an iterable, in order and together; asyncio.WriteTransport.writelines."""
-        buffers = list(list_of_data)
-        for data in buffers:
-            if not isinstance(data, (bytes, bytearray, memoryview)):
-                raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        buffers = [data if isinstance(data, (bytes, bytearray, memoryview)) else memoryview(data)
+                   for data in list_of_data]
         self._check_writable("writelines")
         if self.lost_scheduled:
             if buffers:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -316,3 +317,36 @@ def test_a_loop_in_another_thread_leaves_signals_alone(loop_factory):
     assert done
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.differs(uvloop="loses the signal", run=False)
+def test_a_signal_of_a_loop_that_does_not_run_is_kept(loop, loop_factory):
+    other, got = loop_factory(), []
+    other.add_signal_handler(signal.SIGUSR1, got.append, 1)
+    loop.call_soon(send_signal, signal.SIGUSR1)
+    turn(loop)
+    turn(loop)
+    run_until(other, lambda: got)
+    other.remove_signal_handler(signal.SIGUSR1)
+    other.close()
+    assert got == [1]
+
+
+@pytest.mark.differs(uvloop="loses the signal", run=False)
+def test_a_foreign_wakeup_descriptor_hears_of_its_signals(loop):
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    ours.setblocking(False)
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: None)
+    signal.set_wakeup_fd(theirs.fileno())
+    try:
+        loop.call_soon(send_signal, signal.SIGUSR2)
+        turn(loop)
+        turn(loop)
+        assert ours.recv(10) == bytes([signal.SIGUSR2])
+        assert signal.set_wakeup_fd(-1) == theirs.fileno()
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGUSR2, before)
+        ours.close()
+        theirs.close()

@@ -201,6 +201,13 @@ def test_wrong_types_are_refused(loop, link, wrong):
     run(loop, main())
 
 
+def test_writelines_takes_any_buffer(loop, accepted):
+    def write(transport):
+        transport.writelines([array.array("B", b"one "), b"two ", memoryview(b"three")])
+
+    sent(loop, accepted, write, expected=b"one two three")
+
+
 @pytest.mark.differs(uvloop="takes None for nothing")
 def test_none_is_refused(loop, link):
     async def main():

@@ -14,7 +14,7 @@ from tests.helpers.running import in_thread, run, until
 from tests.probes import peers
 
 WATCHED_S = 0.5
-RETRIES = 60  # in that time: ten milliseconds each are fifty, growing ones far fewer
+RETRIES = 15  # in that time: ten milliseconds each would be fifty, growing ones are eight
 
 
 def connect(address: Any) -> socket.socket:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import socket
+import sys
 import threading
 from typing import Any
 
@@ -130,10 +131,15 @@ def test_wakeups(loop: Any, counted: Counted) -> None:
             loop.call_soon_threadsafe(int)
         loop.call_soon_threadsafe(loop.stop)
 
-    thread = while_polling(wake)
-    loop.run_forever()
-    thread.join()
-    assert 1 <= counted.grown()["wakeups"] <= 11
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    try:
+        thread = while_polling(wake)
+        loop.run_forever()
+        thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert counted.grown()["wakeups"] == 1
 
 
 def test_timers(loop: Any, counted: Counted) -> None:
