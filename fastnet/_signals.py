@@ -121,9 +121,10 @@ class SignalCalls(asyncio.AbstractEventLoop):
         except ValueError:  # the main thread of a subinterpreter
             yield
             return
-        identity = _file_identity(before)
-        self._displaced_wakeup = before if before != writer.fileno() else -1
+        identity = None
         try:
+            identity = _file_identity(before)
+            self._displaced_wakeup = before if before != writer.fileno() else -1
             yield
         finally:
             self._displaced_wakeup = -1
@@ -153,7 +154,10 @@ class SignalCalls(asyncio.AbstractEventLoop):
                 return
 
     def _close_signals(self) -> None:
-        if threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
+            if self._signal_handlers:
+                raise ValueError("a loop with signal handlers must be closed in the main thread")
+        else:
             for sig in list(self._signal_handlers):
                 self.remove_signal_handler(sig)
         self._forget_wakeup()

@@ -22,8 +22,8 @@ class UnixCalls(asyncio.AbstractEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self._unix_server_inodes: dict[socket.socket, int] = {}
-        self._pid = os.getpid()
+        # By listening socket: the inode of its file, and the process that made it.
+        self._unix_server_inodes: dict[socket.socket, tuple[int, int]] = {}
 
     async def create_unix_connection(  # type: ignore[override]
         self,
@@ -117,15 +117,15 @@ class UnixCalls(asyncio.AbstractEventLoop):
         path = sock.getsockname()
         if path and path[0] not in (0, "\x00"):
             try:
-                self._unix_server_inodes[sock] = os.stat(path).st_ino
+                self._unix_server_inodes[sock] = (os.stat(path).st_ino, os.getpid())
             except FileNotFoundError:
                 pass
 
     def _stop_serving(self, sock: socket.socket) -> None:
-        inode = self._unix_server_inodes.pop(sock, None)
+        inode, pid = self._unix_server_inodes.pop(sock, (None, None))
         path = sock.getsockname() if inode is not None else None
         super()._stop_serving(sock)  # type: ignore[misc]
-        if path is None or os.getpid() != self._pid:  # in a forked child the file is the parent's
+        if path is None or os.getpid() != pid:  # in a forked child the file is the parent's
             return
         try:
             if os.stat(path).st_ino == inode:

@@ -25,6 +25,7 @@ cdef class Endpoint(BaseTransport):
 
     cdef int set_peer(self, const sockaddr *addr, socklen_t addr_len) except -1
     cdef int forget_protocol(self) except -1
+    cdef int _release_descriptor(self, int fd, bint reset) except -1
     cdef int _close_descriptor(self, int fd, bint reset) except -1
     cdef object _socket(self)
     cdef object _address(self, RawAddress *known, bint of_peer)

@@ -24,6 +24,7 @@ cdef extern from "csrc/pycore.h":
 
 
 cdef object init_socket = _socket.socket.__init__
+cdef object detach_socket = _socket.socket.detach
 
 
 cdef class Endpoint(BaseTransport):
@@ -49,16 +50,23 @@ cdef class Endpoint(BaseTransport):
         if self.state < CLOSED:
             self.set_state(CLOSED)
         self.drop_output()
-        if self.is_unix:
-            self._keep_unix_names()
-        elif not self.local.length:  # it can be asked for afterwards, as asyncio's
+        # The names can be asked for afterwards, as asyncio's.
+        if not self.is_unix and not self.local.length:
             if getsockname(fd, <sockaddr *>self.local.bytes, &addr_len) == 0 and addr_len <= RAW_ADDRESS_BYTES:
                 self.local.length = <unsigned char>addr_len
+        try:
+            if self.is_unix:
+                self._keep_unix_names()
+        finally:
+            self._release_descriptor(fd, self.reset_wanted and not inherited)
+        return 0
+
+    cdef int _release_descriptor(self, int fd, bint reset) except -1:
         self.loop.poller.remove(self)
         self.loop.counters.connections -= 1
         self.fd = -1
         try:
-            self._close_descriptor(fd, self.reset_wanted and not inherited)
+            self._close_descriptor(fd, reset)
         finally:
             self.forget_protocol()
             server, self.server = self.server, None
@@ -78,7 +86,8 @@ cdef class Endpoint(BaseTransport):
     cdef int _close_descriptor(self, int fd, bint reset) except -1:
         sock = self.sock
         if sock is not None and self.sock_is_ours:
-            sock.detach()
+            detach_socket(sock)  # in C: an exception of a signal handler would leak the descriptor
+            sock._closed = True
             sock = None
         if sock is None:
             if reset:
@@ -122,6 +131,9 @@ cdef class Endpoint(BaseTransport):
             # throw away a socket object that owns our descriptor.
             sock = socket.socket.__new__(socket.socket)
             init_socket(sock, -1, -1, -1, self.fd)
+            if self.sock is not None:  # a finalizer has asked meanwhile
+                detach_socket(sock)
+                return self.sock
             self.sock = sock
             self.sock_is_ours = True
             sock._io_refs = 0

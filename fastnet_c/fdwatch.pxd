@@ -10,7 +10,7 @@ cdef class FdWatcher(Watcher):
         Handle reader, writer
         object file                                    # the object that is watched; None: only its number was told
 
-    cdef int update(self) except -1
+    cdef int update(self, bint less) except -1
 
 
 cdef int set_reader(Reactor loop, int fd, file, Handle handle) except -1

@@ -38,11 +38,13 @@ cdef class FdWatcher(Watcher):
     cdef uint32_t wanted(self) except? 0:
         return (EPOLLIN if self.reader is not None else 0) | (EPOLLOUT if self.writer is not None else 0)
 
-    cdef int update(self) except -1:
-        """Bring the poller up to what is wanted."""
+    cdef int update(self, bint less) except -1:
+        """Bring the poller up to what is wanted; less: which is less than before."""
         cdef uint32_t events = self.wanted()
         if not events:
             self.loop.poller.remove(self)
+        elif less:
+            self.loop.poller.reduce(self, events)
         elif self.loop.poller.find(self.fd) is self:
             self.loop.poller.modify(self, events)
         else:
@@ -78,14 +80,15 @@ cdef int _set(FdWatcher watcher, file, Handle reader, Handle writer) except -1:
     cdef Handle old_reader = watcher.reader, old_writer = watcher.writer
     watcher.reader, watcher.writer = reader, writer
     try:
-        watcher.update()
+        watcher.update(file is None)
     except BaseException:
         if file is not None:
             watcher.reader, watcher.writer = old_reader, old_writer
             raise
         # Removing one of two from a descriptor that is closed: the other stays, until it is removed as well.
     if file is not None:
-        watcher.file = None if isinstance(file, int) else file
+        if not isinstance(file, int):  # told by its number, as sock_recv() does, it is kept if it was
+            watcher.file = file
     if old_reader is not None and old_reader is not reader:
         old_reader.cancel()
     if old_writer is not None and old_writer is not writer:

@@ -82,11 +82,12 @@ cdef class InputTransport(OutputTransport):
     cdef int _read(self) except -1:
         """Read until the socket is empty or the turn's budget is spent."""
         cdef Py_ssize_t n, budget = READ_BUDGET
+        self.read_some = False
         while self.read_ready and self.state == OPEN and not self.read_paused and not self.read_ended:
             if budget <= 0:
                 return self.schedule(WORK_READ)
             if self.buffered:
-                n = self._read_buffered()
+                n = self._read_buffered(budget)
             elif self.large_reads:
                 n = self._read_large(budget)
             else:
@@ -94,6 +95,7 @@ cdef class InputTransport(OutputTransport):
             if n <= 0:
                 return 0
             budget -= n
+            self.read_some = True
         return 0
 
     cdef Py_ssize_t _read_small(self) except -1:
@@ -172,7 +174,7 @@ cdef class InputTransport(OutputTransport):
         Py_XDECREF(result)
         return 0
 
-    cdef Py_ssize_t _read_buffered(self) except -1:
+    cdef Py_ssize_t _read_buffered(self, Py_ssize_t budget) except -1:
         """Into the protocol's own buffer (asyncio.BufferedProtocol)."""
         cdef Py_buffer view
         cdef Py_ssize_t n, size
@@ -191,7 +193,7 @@ cdef class InputTransport(OutputTransport):
             if self.protocol is not protocol:
                 self.schedule(WORK_READ)
             return 0
-        size = view.len
+        size = min(view.len, max(budget, SCRATCH_BYTES))
         n = fn_recv(self.fd, view.buf, size)
         PyBuffer_Release(&view)
         if n <= 0:
@@ -219,6 +221,10 @@ cdef class InputTransport(OutputTransport):
         if n < 0:
             self.fatal_error(OSError(-n, os.strerror(-n)), "Fatal read error on socket transport")
             return 0
+        if self.read_some:
+            # In the next turn, as with a loop that reads once a turn: a task that the data has woken answers first,
+            # and its answer is lost where the default eof_received() closes the transport.
+            return self.schedule(WORK_READ)
         self.read_ready = False
         self.read_ended = True
         try:

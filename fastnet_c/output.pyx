@@ -244,11 +244,10 @@ cdef class OutputTransport(Endpoint):
     # -- sending --
 
     cdef int on_flush(self) except -1:
-        try:
-            self.flush()
-        finally:
-            self.in_held = False
-        return 0
+        self.in_held = False  # what resume_writing() writes in there is held anew
+        if self.held_forks != fork_count():
+            return self.drop_output()  # held when the process forked: the parent sends it
+        return self.flush()
 
     cdef int flush(self) except -1:
         """Send what is held, as far as the socket takes it."""
@@ -346,7 +345,9 @@ cdef class OutputTransport(Endpoint):
 
     cdef int _output_lost(self, exc) except -1:
         """No memory for the rest of what was sent in part: the stream would have a hole."""
-        return self.fatal_error(exc, "Fatal error: no memory for output")
+        self.force_close(exc)  # first: whoever hears of it may write
+        self._report(exc, "Fatal error: no memory for output")
+        return 0
 
     cdef int maybe_pause(self) except -1:
         return 0 if self.gathering else Endpoint.maybe_pause(self)

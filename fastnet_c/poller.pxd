@@ -37,6 +37,7 @@ cdef class Poller:
 
     cdef int add(self, Watcher watcher, uint32_t events) except -1
     cdef int modify(self, Watcher watcher, uint32_t events) except -1
+    cdef int reduce(self, Watcher watcher, uint32_t events) except -1
     cdef int remove(self, Watcher watcher) except -1
     cdef Watcher find(self, int fd)
     cdef Watcher next_event(self, uint32_t *events)

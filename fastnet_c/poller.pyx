@@ -97,9 +97,11 @@ cdef class Poller:
             if watcher is None:
                 continue
             r = fn_epoll_ctl(epfd, EPOLL_CTL_ADD, fd, watcher.wanted(), self._data(fd))
-            if r < 0:  # the child closed it, say
+            if r == -EBADF or r == -errno.EPERM:  # the child closed it, and the number may be a plain file's
                 self.generations[fd] += 1
                 self.table[fd] = None
+            elif r < 0:
+                raise_errno(-r, f"cannot watch descriptor {fd}")
         return 0
 
     cdef int _grow(self, int fd) except -1:
@@ -157,6 +159,16 @@ cdef class Poller:
             r = fn_epoll_ctl(self.epfd, EPOLL_CTL_ADD, fd, events, self._data(fd))
         if r < 0:
             raise_errno(-r, f"cannot watch descriptor {fd}")
+        return 0
+
+    cdef int reduce(self, Watcher watcher, uint32_t events) except -1:
+        """Watch for less. Where the kernel does not know the descriptor nothing is watched, and that stays so: the
+        number may be another file's by now."""
+        cdef int r
+        self.reopen()
+        r = fn_epoll_ctl(self.epfd, EPOLL_CTL_MOD, watcher.fd, events, self._data(watcher.fd))
+        if r < 0 and r != -errno.ENOENT:
+            raise_errno(-r, f"cannot watch descriptor {watcher.fd}")
         return 0
 
     cdef int remove(self, Watcher watcher) except -1:

@@ -340,8 +340,8 @@ cdef class Reactor:
             return False
         waker = Waker()
         self.poller.reopen()
+        self.poller.add(waker, waker.wanted())
         self.poller.remove(self.waker)
         self.waker.close()
         self.waker = waker
-        self.poller.add(waker, waker.wanted())
         return True

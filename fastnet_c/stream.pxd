@@ -10,6 +10,7 @@ cdef class StreamTransport(InputTransport):
         unsigned char watching          # registered with the poller
 
     cdef int open(self, Reactor loop, int fd, int family, object protocol, object context) except -1
+    cdef int join(self, server) except -1
 
 
 cdef long live_transports() noexcept

@@ -77,6 +77,16 @@ cdef class StreamTransport(InputTransport):
         loop.counters.connections += 1
         return 0
 
+    cdef int join(self, server) except -1:
+        """Be one of the server's connections, or none at all."""
+        try:
+            attach_to_server(server, self)
+        except BaseException:
+            self.force_close(None)
+            raise
+        self.server = server
+        return 0
+
     cdef uint32_t wanted(self) except? 0:
         if self.is_unix:
             return UNIX_EVENTS | (EPOLLOUT if self.output_watched else 0)
@@ -165,8 +175,7 @@ cdef StreamTransport stream_of_socket(Reactor loop, sock, protocol, context, wai
     transport.extra = extra
     transport.waiter = waiter
     if server is not None:
-        attach_to_server(server, transport)
-        transport.server = server
+        transport.join(server)
     return transport
 
 
@@ -184,6 +193,5 @@ cdef StreamTransport stream_of_descriptor(Reactor loop, int fd, int family, cons
     transport.local = local[0]
     transport.extra = extra
     if server is not None:
-        attach_to_server(server, transport)
-        transport.server = server
+        transport.join(server)
     return transport

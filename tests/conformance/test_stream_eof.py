@@ -1,12 +1,13 @@
 """The two directions end apart: write_eof, eof_received, half-closed connections."""
 
 import asyncio
+import socket
 import time
 
 import pytest
 
 from tests.helpers.protocols import BufferedRecorder, Recorder
-from tests.helpers.running import in_thread, run
+from tests.helpers.running import in_thread, run, until
 
 PROTOCOLS = pytest.mark.parametrize("make", [Recorder, BufferedRecorder], ids=["protocol", "buffered"])
 
@@ -236,3 +237,49 @@ def test_a_paused_connection_whose_peer_left_does_not_spin(loop, accepted):
             assert connection.protocol.kinds == ["made"]
 
     run(loop, main())
+
+
+@pytest.mark.parametrize("buffered", [False, True], ids=["streaming", "buffered"])
+def test_the_task_that_data_woke_answers_before_the_end(loop, buffered):
+    """A client that asks and half-closes at once (nc, say) gets its answer, though eof_received() closes."""
+    seen = []
+
+    class Answering(asyncio.BufferedProtocol if buffered else asyncio.Protocol):  # type: ignore[misc]
+        def connection_made(self, transport):
+            self.transport = transport
+            self.buffer = bytearray(100)
+
+        def get_buffer(self, sizehint):
+            return self.buffer
+
+        def buffer_updated(self, nbytes):
+            self.data_received(bytes(self.buffer[:nbytes]))
+
+        def data_received(self, data):
+            seen.append(data)
+            self.task = asyncio.ensure_future(self.answer())
+
+        async def answer(self):
+            seen.append("task")
+            self.transport.write(b"answer")
+
+        def eof_received(self):
+            seen.append("eof")
+
+        def connection_lost(self, exc):
+            seen.append(exc)
+
+    async def main():
+        server = await loop.create_server(Answering, "127.0.0.1", 0)
+        client = socket.create_connection(server.sockets[0].getsockname())
+        client.sendall(b"ask")
+        client.shutdown(socket.SHUT_WR)
+        client.settimeout(20)
+        assert await in_thread(client.recv, 100) == b"answer"
+        assert await in_thread(client.recv, 100) == b""
+        client.close()
+        server.close()
+        await until(lambda: None in seen)
+
+    run(loop, main())
+    assert seen == [b"ask", "task", "eof", None]
