@@ -76,6 +76,13 @@ cdef FdWatcher _watcher_of(Reactor loop, int fd, bint make):
     return watcher
 
 
+cdef bint _has_number(file, int fd) except -1:
+    try:
+        return file.fileno() == fd
+    except (AttributeError, TypeError, ValueError, OSError):
+        return False
+
+
 cdef int _set(FdWatcher watcher, file, Handle reader, Handle writer) except -1:
     cdef Handle old_reader = watcher.reader, old_writer = watcher.writer
     watcher.reader, watcher.writer = reader, writer
@@ -87,8 +94,10 @@ cdef int _set(FdWatcher watcher, file, Handle reader, Handle writer) except -1:
             raise
         # Removing one of two from a descriptor that is closed: the other stays, until it is removed as well.
     if file is not None:
-        if not isinstance(file, int):  # told by its number, as sock_recv() does, it is kept if it was
+        if not isinstance(file, int):
             watcher.file = file
+        elif watcher.file is not None and not _has_number(watcher.file, watcher.fd):
+            watcher.file = None  # closed, and the number is another's now; else it is the same, told by its number
     if old_reader is not None and old_reader is not reader:
         old_reader.cancel()
     if old_writer is not None and old_writer is not writer:
