@@ -10,17 +10,6 @@ from tests.helpers.running import run, run_until, turn
 from tests.helpers.wires import TCP
 
 
-@pytest.fixture
-def pair():
-    """Two connected non-blocking sockets, closed afterwards."""
-    left, right = socket.socketpair()
-    left.setblocking(False)
-    right.setblocking(False)
-    yield left, right
-    left.close()
-    right.close()
-
-
 def turns(loop, count=5):
     """Several turns of the loop, without waiting."""
     for _ in range(count):

@@ -8,18 +8,6 @@ import pytest
 
 from tests.helpers.running import run_until, turn
 
-
-@pytest.fixture
-def pair():
-    """Two connected non-blocking sockets, closed afterwards."""
-    left, right = socket.socketpair()
-    left.setblocking(False)
-    right.setblocking(False)
-    yield left, right
-    left.close()
-    right.close()
-
-
 KINDS = pytest.mark.parametrize("kind", ["reader", "writer"])
 
 

@@ -11,17 +11,6 @@ from tests.helpers.running import in_thread, run
 from tests.helpers.wires import TCP, Peer
 
 
-@pytest.fixture
-def pair():
-    """Two connected non-blocking sockets, closed afterwards."""
-    left, right = socket.socketpair()
-    left.setblocking(False)
-    right.setblocking(False)
-    yield left, right
-    left.close()
-    right.close()
-
-
 def test_recv_of_what_is_there(loop, pair):
     async def main():
         pair[1].send(b"hello")
