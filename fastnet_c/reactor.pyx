@@ -328,7 +328,7 @@ cdef class Reactor:
             try:
                 self._flush_held()
             except BaseException as exc:
-                error = error or exc
+                error = exc if error is None else error  # an exception may be false
         if error is not None:
             raise error
         return 0
