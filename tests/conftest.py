@@ -72,6 +72,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Notes failures, and lets go of the frames of one: what they hold would look like leaks of the next test."""
+    if call.excinfo is not None:
+        running.drop_entries_without_line(call.excinfo)
     report = yield
     if call.excinfo is not None:
         item.stash[FAILED] = item.session.stash[FAILED] = True

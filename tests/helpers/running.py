@@ -1,14 +1,18 @@
 """Running a loop in a test: one turn, a coroutine with a deadline, blocking work on threads, a hung test ended."""
 
 import asyncio
+import faulthandler
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+import pytest
 
 T = TypeVar("T")
 
@@ -99,6 +103,7 @@ def ended_if_hung() -> Iterator[None]:
     """Raises Hung in the main thread after HUNG_S; where even that does not help, faulthandler_timeout tells."""
 
     def give_up(signum: int, frame: object) -> None:
+        faulthandler.dump_traceback(sys.stderr)
         raise Hung(f"the test did not end in {HUNG_S} s")
 
     before = signal.signal(signal.SIGALRM, give_up)
@@ -108,6 +113,16 @@ def ended_if_hung() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def drop_entries_without_line(caught: pytest.ExceptionInfo[BaseException]) -> None:
+    """Drops what pytest 9 cannot show, and ends the whole run over: a place without a line.
+
+    A signal's handler may raise at such an instruction, Hung above all.
+    """
+    known = [entry for entry in caught.traceback if cast("int | None", entry._rawentry.tb_lineno) is not None]
+    if len(known) != len(caught.traceback):
+        caught.traceback = type(caught.traceback)(known)
 
 
 def send_signal(number: signal.Signals) -> None:

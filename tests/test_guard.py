@@ -1,0 +1,17 @@
+"""What tests/conftest.py does around each test, where it matters to what a failing run tells."""
+
+import pytest
+
+from tests.helpers import running
+
+
+def test_a_place_without_a_line_does_not_end_the_run() -> None:
+    def unknown_place() -> None:
+        raise running.Hung("for this test")
+
+    unknown_place.__code__ = unknown_place.__code__.replace(co_linetable=b"")
+    with pytest.raises(running.Hung) as caught:
+        unknown_place()
+    assert [entry._rawentry.tb_lineno for entry in caught.traceback][1:] == [None]
+    running.drop_entries_without_line(caught)
+    assert "Hung: for this test" in str(caught.getrepr())
