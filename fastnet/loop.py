@@ -1,7 +1,7 @@
 """EventLoop: the core's Loop on top of asyncio.BaseEventLoop.
 
 What is hot is in C (fastnet_c.loop). Of the cold API, BaseEventLoop gives what does not depend on the way of waiting;
-the modules _signals, _sockcalls and _unix give the rest.
+the modules _signals, _sockcalls, _sendfile and _unix give the rest.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from socket import socket
 from typing import Any, NoReturn
 from weakref import WeakValueDictionary
 
+from fastnet._sendfile import SendfileCalls
 from fastnet._signals import SignalCalls
 from fastnet._sockcalls import SocketCalls
 from fastnet._unix import UnixCalls
@@ -24,7 +25,7 @@ from fastnet_c.loop import Loop
 __all__ = ["EventLoop", "new_event_loop"]
 
 
-class EventLoop(SignalCalls, SocketCalls, UnixCalls, Loop, asyncio.BaseEventLoop):
+class EventLoop(SignalCalls, SocketCalls, SendfileCalls, UnixCalls, Loop, asyncio.BaseEventLoop):
     """An asyncio event loop on epoll, for Linux; everything asyncio documents, and metrics().
 
     Run it by fastnet.run(main()), asyncio.Runner(loop_factory=fastnet.new_event_loop), or as any other loop.

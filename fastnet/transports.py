@@ -62,5 +62,6 @@ class _StreamTransport(Transport, transports._FlowControlMixin):
     __slots__ = ()
 
 
+_DatagramTransport.__name__ = _DatagramTransport.__qualname__ = "DatagramTransport"
 _StreamTransport.__name__ = _StreamTransport.__qualname__ = "Transport"
 set_public_type(_StreamTransport)

@@ -17,7 +17,7 @@ cdef class OutputTransport(Endpoint):
     cdef:
         bytes one_write        # a held write while it is the only output; else None
         fn_outq *out           # all other output; NULL: none
-        object empty_waiter    # Future of a sendfile that waits for the end of the output, or None
+        object empty_waiter    # Future of a sendfile that waits: for the end of the output, for room; or None
         unsigned char output_watched    # Unix: EPOLLOUT is asked for
         unsigned int held_forks         # fork_count() when it was put there
         unsigned char in_held           # on the reactor's list of held writes
@@ -41,6 +41,8 @@ cdef class OutputTransport(Endpoint):
     cdef int _output_done(self) except -1
     cdef int _write_failed(self, Py_ssize_t n) except -1
     cdef int _free_out(self) except -1
+    cdef int _fail_empty_waiter(self) except -1
+
     cdef bint _hold_one(self, bytes data) except -1
     cdef int _enter_held(self) except -1
     cdef int _output_lost(self, exc) except -1

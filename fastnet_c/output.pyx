@@ -122,6 +122,22 @@ cdef class OutputTransport(Endpoint):
             self.empty_waiter.set_result(None)
         return self.empty_waiter
 
+    def _make_room_waiter(self):
+        # For a sendfile that found the socket full: a Future that is done when there is room. An output of no bytes
+        # waits for EPOLLOUT, as any other.
+        if self.out is NULL and not self.lost_scheduled:
+            self._new_out()
+            self._block()
+        self.empty_waiter = self.loop.create_future()
+        if self.out is NULL:
+            self._fail_empty_waiter()
+        return self.empty_waiter
+
+    cdef int _fail_empty_waiter(self) except -1:
+        if self.empty_waiter is not None and not self.empty_waiter.done():
+            self.empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
+        return 0
+
     def _reset_empty_waiter(self):
         self.empty_waiter = None
 
@@ -294,6 +310,8 @@ cdef class OutputTransport(Endpoint):
         cdef size_t before
         while True:
             count = fn_outq_iov(self.out, iov, MAX_IOVECS)
+            if count == 0:
+                return self._drained()  # it was a sendfile that waited
             if count == 1:
                 n = fn_send(self.fd, iov[0].iov_base, iov[0].iov_len)
             else:
@@ -359,8 +377,7 @@ cdef class OutputTransport(Endpoint):
         try:
             Endpoint.call_connection_lost(self)
         finally:
-            if self.empty_waiter is not None and not self.empty_waiter.done():
-                self.empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
+            self._fail_empty_waiter()
         return 0
 
     cdef int watch_output(self, bint on) except -1:

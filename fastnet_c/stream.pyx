@@ -54,14 +54,14 @@ cdef class StreamTransport(InputTransport):
     def __class__(self):
         return _public_type or StreamTransport
 
-    # What asyncio's start_tls() and sendfile() ask of a transport. sendfile() reads and writes in pieces for now.
+    # What asyncio's start_tls() and sendfile() ask of a transport.
     @property
     def _start_tls_compatible(self):
         return True
 
     @property
     def _sendfile_compatible(self):
-        return constants._SendfileMode.FALLBACK
+        return constants._SendfileMode.TRY_NATIVE
 
     # -- life cycle --
 
@@ -125,7 +125,7 @@ cdef class StreamTransport(InputTransport):
         if self.state >= CLOSING:
             return
         self.set_state(CLOSING)
-        if self.out is NULL:
+        if self.buffered_bytes() == 0:  # a sendfile that waits for room is not waited for
             self.lost_scheduled = True
             self.schedule(WORK_LOST)
 
