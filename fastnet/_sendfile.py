@@ -81,6 +81,8 @@ async def _send(
                 break
             sent += done
             await asyncio.sleep(0)
+        if not sent:
+            os.lseek(source, offset, os.SEEK_SET)  # 3.15's rule on every version
         return sent
     finally:
         if sent:
