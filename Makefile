@@ -30,7 +30,7 @@ ASAN_ENVIRONMENT = LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so) PYTHONM
 
 # Tests of the checkout itself, which a copy of the packages is not.
 REPOSITORY_TESTS = tests/test_packaging.py tests/test_readme.py tests/test_layering.py tests/test_benchmarks.py \
-	tests/test_makefile.py
+	tests/test_makefile.py tests/test_instructions.py
 
 # tests/faults runs on the faults build, all else on the release build. Paths in ARGS choose the build.
 PATHS = $(filter tests/%,$(ARGS))

@@ -14,7 +14,7 @@ from libc.stdint cimport uint32_t
 
 from fastnet_c.endpoint cimport local_of_listener
 from fastnet_c.handle cimport PyContext_Copy, PyContext_Exit, enter_context
-from fastnet_c.poller cimport EPOLLIN, fn_close
+from fastnet_c.poller cimport EPOLLHUP, EPOLLIN, fn_close
 from fastnet_c.reactor cimport fn_now_ns
 from fastnet_c.sockaddr cimport AF_INET, AF_INET6, AF_UNIX, sockaddr, sockaddr_storage, socklen_t
 from fastnet_c.stream cimport stream_of_descriptor
@@ -111,7 +111,8 @@ cdef class Acceptor(Watcher):
                 self.rest_ms = REST_MIN_MS
                 self._serve(fd, <sockaddr *>&storage, addr_len)
             elif fd == -EAGAIN:
-                return 0
+                # Of a Unix listener that was shut down accept4 says just this, and epoll its end without end.
+                return self._fail(-EINVAL) if events & EPOLLHUP else 0
             elif fd == -EMFILE or fd == -ENFILE:
                 if not self._refuse_one(fd):
                     return 0

@@ -1,5 +1,6 @@
 """System calls of a server, counted by strace: none while idle, three an echo, one for all writes of a callback."""
 
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -106,6 +107,47 @@ def test_system_calls_of_a_connection(kind: str, tmp_path: Path) -> None:
     removed = {call.args.split(",")[2].strip(" )") for call in strace.named(calls, "epoll_ctl") if "_DEL" in call.args}
     closed = {call.args.split(")")[0] for call in strace.named(calls, "close")}
     assert removed == closed
+
+
+def test_accepts_have_a_budget(tmp_path: Path) -> None:
+    """200 connections that came while the loop was busy: 64 a turn, so that those it has are served in between."""
+    log, count, budget = tmp_path / "log", 200, 64
+    with ServerChild("tcp", tmp_path, strace.wrapper(log, "%network,%desc")) as server:
+        start = time.time()
+        server.ask("stall", seconds=1.0)
+        sockets = [server.connect() for _ in range(count)]  # as far as the kernel goes: the queue of the listener
+        while server.metrics()["accepted"] < count:
+            time.sleep(0.01)
+        end = time.time()
+        for sock in sockets:
+            sock.close()
+        assert server.stop() == 0
+    batches = [0]
+    for call in span(log, server, start, end):
+        if call.name in POLLS:
+            batches.append(0)
+        elif call.name == "accept4" and call.result != "-1":
+            batches[-1] += 1
+    assert max(batches) == budget, batches
+    assert sum(batches) == count, batches
+
+
+def test_a_wait_is_as_exact_as_the_kernel_allows(tmp_path: Path) -> None:
+    """epoll_pwait2 takes nanoseconds: a timer of 300 microseconds needs one wait, which is no longer than that."""
+    log, count = tmp_path / "log", 50
+    with ServerChild("tcp", tmp_path, strace.wrapper(log, "%desc")) as server:
+        start = time.time()
+        server.ask("timers", delay=0.0003, count=count)
+        time.sleep(0.5)
+        end = time.time()
+        assert server.stop() == 0
+    waits = strace.named(span(log, server, start, end), "epoll_pwait2")
+    found = (re.search(r"\{tv_sec=0, tv_nsec=(\d+)\}", call.args) for call in waits)
+    waited_ns = [int(match[1]) for match in found if match and match[1] != "0"]
+    assert waited_ns, waits
+    assert max(waited_ns) <= 300_000, waited_ns
+    assert any(ns % 1000 for ns in waited_ns), "no finer than microseconds"
+    assert len(waited_ns) <= count
 
 
 def test_a_burst_of_connections(tmp_path: Path) -> None:

@@ -57,6 +57,21 @@ def test_a_slow_timer_and_a_slow_task_are_logged(loop, caplog):
     assert any("slow_task" in message for message in caplog.messages)
 
 
+@pytest.mark.differs(uvloop="tells callbacks from handles only")
+def test_a_slow_protocol_is_logged(loop, accepted, caplog):
+    async def main():
+        async with accepted(lambda: Recorder(data=lambda self, data: time.sleep(0.02))) as connection:
+            connection.peer.send(b"x")
+            await connection.protocol.until_received(1)
+            await asyncio.sleep(0)
+
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.01
+    with caplog.at_level(logging.WARNING, "asyncio"):
+        run(loop, main())
+    assert any(message.startswith("Executing ") and " took 0." in message for message in caplog.messages)
+
+
 def test_a_quick_callback_is_not_logged(loop, caplog):
     loop.set_debug(True)
     loop.slow_callback_duration = 20

@@ -115,6 +115,23 @@ def test_no_data_comes_after_close(loop, link, way):
     run(loop, main())
 
 
+@pytest.mark.parametrize("way", ["close", "abort"])
+def test_closed_while_reading_is_paused(loop, link, way):
+    """Nobody has to resume reading for the end: connection_lost comes, and what waited unread does not."""
+
+    async def main():
+        async with link() as connection:
+            connection.transport.pause_reading()
+            connection.peer.send(b"unread")
+            await asyncio.sleep(0.001)
+            getattr(connection.transport, way)()
+            await connection.protocol.until_seen("lost")
+            assert connection.protocol.kinds == ["made", "lost"]
+            assert connection.protocol.error is None
+
+    run(loop, main())
+
+
 def test_no_more_data_after_close_in_data_received(loop, link):
     """Bytes beyond what was already delivered are dropped, however many wait."""
 

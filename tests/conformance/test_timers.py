@@ -1,6 +1,7 @@
 """call_later, call_at, time: none early, all in order, cancellation, odd delays, a patched clock."""
 
 import asyncio
+import itertools
 import random
 import time
 
@@ -14,6 +15,21 @@ def test_time_is_the_monotonic_clock(loop):
     now = loop.time()
     assert isinstance(now, float)
     assert before - 0.01 <= now <= time.monotonic() + 0.01
+
+
+@pytest.mark.differs(uvloop="its clock ticks in milliseconds")
+def test_the_clock_is_as_fine_as_the_kernels(loop):
+    """It ticks between any two looks, within a callback too."""
+    ticks = []
+
+    def look():
+        times = [loop.time() for _ in range(1000)]
+        ticks.extend(after - before for before, after in itertools.pairwise(times) if after > before)
+
+    loop.call_soon(look)
+    turn(loop)
+    assert len(ticks) > 500
+    assert min(ticks) < 0.000_1
 
 
 def test_time_goes_on_during_a_callback(loop):

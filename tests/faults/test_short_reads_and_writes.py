@@ -4,6 +4,8 @@ import asyncio
 import errno
 import os
 import random
+import socket
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -149,6 +151,38 @@ def test_marks_with_short_writes(loop: asyncio.AbstractEventLoop, attach: Any, f
         await end(protocol)
 
     run(loop, main())
+
+
+def test_bytes_written_in_a_turn(loop: asyncio.AbstractEventLoop, faults: Any) -> None:
+    """A reader as fast as we write does not keep the loop for itself: about 1 MiB a turn, then the others' turn."""
+    size, piece, budget = 32 << 20, 65536, 1 << 20
+    protocol = Recorder()
+    ours, peer = peers.PAIRS["tcp"]()
+    in_turn: list[int] = []
+
+    def drain() -> int:
+        """All of it in the kernel, which needs no GIL."""
+        peer.settimeout(None)  # else each wait for more is Python's
+        return peer.recv_into(bytearray(size), size, socket.MSG_WAITALL)
+
+    async def main() -> None:
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol, ours)
+        faults("send", cap=piece)
+        reading = asyncio.ensure_future(in_thread(drain))
+        transport.write(bytes(size))
+        before = transport.get_write_buffer_size()
+        while before:
+            await asyncio.sleep(0)
+            after = transport.get_write_buffer_size()
+            in_turn.append(before - after)
+            before = after
+        assert await reading == size
+        await end(protocol)
+
+    with peer:
+        run(loop, main())
+    # In a turn the queue is sent at most twice: by its own turn, or because room came.
+    assert budget <= max(in_turn) <= 2 * budget, Counter(in_turn)
 
 
 def test_tls_over_short_reads_and_writes(

@@ -1,7 +1,9 @@
 """Invariant 8: listeners are level-triggered, so one that stops short finds what still waits at the next poll."""
 
 import asyncio
+import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +133,35 @@ def test_the_factory_fails(
 
     run(loop, main())
     assert [str(context["exception"]) for context in errors] == ["on purpose"] * 5
+    errors.clear()
+
+
+def test_a_listener_that_fails_is_told_once_and_the_loop_goes_on(
+    loop: asyncio.AbstractEventLoop, kind: str, short_tmp: Path, errors: list[dict[str, Any]]
+) -> None:
+    """Somebody shuts our socket down: level-triggered it would wake the loop for ever."""
+
+    async def main() -> None:
+        server, _ = await listen(loop, kind, short_tmp)
+        other = await loop.create_server(Echo, "127.0.0.1", 0)
+        with socket.socket(fileno=os.dup(server.sockets[0].fileno())) as same:
+            same.shutdown(socket.SHUT_RDWR)
+        await until(lambda: errors)
+        before = loop.metrics()["polls"]  # type: ignore[attr-defined]
+        await in_thread(time.sleep, 0.1)
+        assert loop.metrics()["polls"] - before < 10  # type: ignore[attr-defined]
+        with connect("tcp", other.sockets[0].getsockname()) as client:
+            client.sendall(b"hello")
+            assert await in_thread(peers.recv_exact, client, 5) == b"hello"
+        await all_gone(loop)
+        for each in (server, other):
+            each.close()
+            await each.wait_closed()
+
+    run(loop, main())
+    (told,) = errors
+    assert "not watched any more" in told["message"]
+    assert isinstance(told["exception"], OSError)
     errors.clear()
 
 

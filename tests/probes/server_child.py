@@ -61,6 +61,19 @@ class Control:
         """CPU seconds of the loop's thread alone."""
         return time.clock_gettime(self.loop_clock)
 
+    def do_stall(self, seconds: float) -> None:
+        """Keep the loop busy, so that what comes meanwhile waits for it together."""
+        self.loop.call_soon_threadsafe(time.sleep, seconds)
+
+    def do_timers(self, delay: float, count: int) -> None:
+        """Run timers, one after the other."""
+
+        def next_one(left: int) -> None:
+            if left:
+                self.loop.call_later(delay, next_one, left - 1)
+
+        self.loop.call_soon_threadsafe(next_one, count)
+
     def do_limit(self, free: int) -> int:
         """Lower the limit of descriptors so that exactly `free` more can be opened."""
         used = kernel.descriptors()
