@@ -63,20 +63,21 @@ cdef class InputTransport(OutputTransport):
         return self._read_and_write(work == WORK_WRITE)
 
     cdef int _read_and_write(self, bint can_write) except -1:
+        cdef bint done = False
         enter_context(self.context)
         try:
             self._read()
             if can_write and self.out is not NULL:
                 self.write_blocked = False
                 self.drain()
-        except BaseException:  # KeyboardInterrupt, SystemExit: no edge will come again for what is left
-            if self.read_ready:
-                self.schedule(WORK_READ)
-            if can_write and self.out is not NULL:
-                self.schedule(WORK_WRITE)
-            raise
+            done = True
         finally:
             PyContext_Exit(self.context)
+            if not done:  # KeyboardInterrupt, SystemExit: no edge will come again for what is left
+                if self.read_ready:
+                    self.schedule(WORK_READ)
+                if can_write and self.out is not NULL:
+                    self.schedule(WORK_WRITE)
         return 0
 
     cdef int _read(self) except -1:

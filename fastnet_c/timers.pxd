@@ -28,7 +28,9 @@ cdef class TimerQueue:
     cdef:
         fn_heap heap
         list slots                 # the timers, at the index that the heap knows
-        list free_slots
+        uint32_t *free_slots       # indices that hold None; as many fit in as there are slots
+        size_t free_count
+        size_t room                # for slots, in free_slots
         uint64_t next_seq
         size_t cancelled           # of those in the heap
 
@@ -37,6 +39,8 @@ cdef class TimerQueue:
     cdef TimerHandle first(self)
     cdef int clear(self) except -1
 
+    cdef uint32_t _new_slot(self, TimerHandle timer) except? 0
+    cdef int _free_slot(self, uint32_t slot) except -1
     cdef TimerHandle _release(self, uint32_t slot)
     cdef _compact(self)
 

@@ -4,6 +4,8 @@ most are cancelled and the heap is rebuilt without them.
 The queue owns the timers through a list, where the collector sees them; the heap holds indices only.
 """
 from asyncio import events
+
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.math cimport ceil
 
 # A heap smaller than this is not worth rebuilding.
@@ -72,21 +74,21 @@ cdef class TimerHandle(Handle):
 cdef class TimerQueue:
     def __cinit__(self):
         self.slots = []
-        self.free_slots = []
 
     def __dealloc__(self):
         fn_heap_free(&self.heap)
+        PyMem_Free(self.free_slots)
 
     cdef int add(self, TimerHandle timer) except -1:
         cdef uint32_t slot
         if timer._when != timer._when:
             raise ValueError("the time of a timer must be a number of seconds, not NaN")
-        if self.free_slots:
-            slot = self.free_slots.pop()
+        if self.free_count:
+            self.free_count -= 1
+            slot = self.free_slots[self.free_count]
             self.slots[slot] = timer
         else:
-            slot = <uint32_t>len(self.slots)
-            self.slots.append(timer)
+            slot = self._new_slot(timer)
         if fn_heap_push(&self.heap, timer._when, self.next_seq, slot) < 0:
             self._release(slot)
             raise MemoryError
@@ -95,10 +97,28 @@ cdef class TimerQueue:
         timer._scheduled = True
         return 0
 
+    cdef uint32_t _new_slot(self, TimerHandle timer) except? 0:
+        cdef size_t room = self.room
+        cdef void *larger
+        if <size_t>len(self.slots) == room:
+            room = max(<size_t>16, 2 * room)
+            larger = PyMem_Realloc(self.free_slots, room * sizeof(uint32_t))
+            if larger is NULL:
+                raise MemoryError
+            self.free_slots = <uint32_t *>larger
+            self.room = room
+        self.slots.append(timer)
+        return <uint32_t>(len(self.slots) - 1)
+
+    cdef int _free_slot(self, uint32_t slot) except -1:
+        self.slots[slot] = None
+        self.free_slots[self.free_count] = slot
+        self.free_count += 1
+        return 0
+
     cdef TimerHandle _release(self, uint32_t slot):
         cdef TimerHandle timer = <TimerHandle>self.slots[slot]
-        self.slots[slot] = None
-        self.free_slots.append(slot)
+        self._free_slot(slot)
         timer._scheduled = False
         return timer
 
@@ -123,32 +143,30 @@ cdef class TimerQueue:
 
     cdef _compact(self):
         cdef size_t i, kept = 0
-        cdef list freed = [], dropped = []
+        cdef list dropped = []  # let go at the end, for that may run anything
         cdef TimerHandle timer
         for i in range(self.heap.count):
             timer = <TimerHandle>self.slots[self.heap.items[i].slot]
             if timer._cancelled:
-                freed.append(self.heap.items[i].slot)
-                dropped.append(timer)  # let go at the end, for that may run anything
-        self.free_slots += freed  # the last that may want memory: from here on all of it happens
-        for slot in freed:
-            self.slots[slot] = None
+                dropped.append(timer)  # the last that may want memory: from here on all of it happens
         for i in range(self.heap.count):
-            if self.slots[self.heap.items[i].slot] is not None:
+            timer = <TimerHandle>self.slots[self.heap.items[i].slot]
+            if timer._cancelled:
+                timer._scheduled = False
+                self._free_slot(self.heap.items[i].slot)
+            else:
                 self.heap.items[kept] = self.heap.items[i]
                 kept += 1
         self.heap.count = kept
         self.cancelled = 0
         fn_heap_rebuild(&self.heap)
-        for timer in dropped:
-            timer._scheduled = False
 
     cdef int clear(self) except -1:
         cdef list slots = self.slots
         self.heap.count = 0
         self.cancelled = 0
         self.slots = []
-        self.free_slots = []
+        self.free_count = 0
         for timer in slots:
             if timer is not None:
                 (<TimerHandle>timer)._scheduled = False
