@@ -1,6 +1,5 @@
 """What a measurement is shown as: a table in the terminal, and JSON."""
 
-import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -100,12 +99,12 @@ def write(document: dict[str, Any], folder: Path) -> Path:
     """Writes the JSON into a folder, under a name made of its time; a second one of that second is called NAME-2."""
     folder.mkdir(parents=True, exist_ok=True)
     stamp = document["host"]["time"][:19].replace(":", "").replace("-", "").replace("T", "-")
-    for number in itertools.count(1):
-        path = folder / (f"echo-{stamp}.json" if number == 1 else f"echo-{stamp}-{number}.json")
+    path, number = folder / f"echo-{stamp}.json", 1
+    while True:
         try:
             with open(path, "x") as file:
                 file.write(json.dumps(document, indent=1) + "\n")
+            return path
         except FileExistsError:
-            continue
-        return path
-    raise AssertionError("unreachable")
+            number += 1
+            path = folder / f"echo-{stamp}-{number}.json"

@@ -36,13 +36,11 @@ cdef class Acceptor(Watcher):
         int rest_ms            # the next rest; grows while it does not help
 
     cdef int stop(self) except -1
-
     cdef int _make_transport(self, int fd, const sockaddr *addr, socklen_t addr_len, protocol, context) except -1
     cdef int _serve(self, int fd, const sockaddr *addr, socklen_t addr_len) except -1
     cdef bint _refuse_one(self, int error) except -1
     cdef int _rest(self, int error) except -1
     cdef int _fail(self, int error) except -1
-
 
 
 cdef Acceptor new_acceptor(Reactor loop, SpareDescriptor spare, sock, factory, context, server, int backlog)

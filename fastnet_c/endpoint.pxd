@@ -29,7 +29,6 @@ cdef class Endpoint(BaseTransport):
     cdef int _close_descriptor(self, int fd, bint reset) except -1
     cdef object _socket(self)
     cdef object _address(self, RawAddress *known, bint of_peer)
-
     cdef int _keep_unix_names(self) except -1
 
 

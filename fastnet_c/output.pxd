@@ -42,7 +42,6 @@ cdef class OutputTransport(Endpoint):
     cdef int _write_failed(self, Py_ssize_t n) except -1
     cdef int _free_out(self) except -1
     cdef int _fail_empty_waiter(self) except -1
-
     cdef bint _hold_one(self, bytes data) except -1
     cdef int _enter_held(self) except -1
     cdef int _output_lost(self, exc) except -1

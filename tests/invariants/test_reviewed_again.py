@@ -15,9 +15,10 @@ import pytest
 
 import fastnet
 from tests.helpers.running import run, turn, wait_until_polling
+from tests.helpers.wires import TCP
 
 
-async def pair(loop: Any, factory: Any = asyncio.Protocol, size: int | None = None) -> tuple[Any, Any, socket.socket]:
+async def joined(loop: Any, factory: Any = asyncio.Protocol, size: int | None = None) -> tuple[Any, Any, socket.socket]:
     """A transport on one end of a socket pair, its protocol, and the other end."""
     ours, theirs = socket.socketpair()
     if size is not None:
@@ -96,7 +97,7 @@ def test_pause_writing_does_not_write_between_the_lines(loop: Any, where: str) -
             self.transport.write(b"<pause>")
 
     async def main() -> None:
-        transport, protocol, theirs = await pair(loop, Writer, size=4096)
+        transport, protocol, theirs = await joined(loop, Writer, size=4096)
         protocol.transport = transport
         lines = [bytes([65 + i]) * 100_000 for i in range(8)]
         if where == "callback":
@@ -125,7 +126,7 @@ def test_the_last_flush_sends_all_whatever_one_raises(loop: Any, caplog: pytest.
                 raise KeyboardInterrupt
 
     async def main() -> list[Any]:
-        return [await pair(loop) for _ in range(3)]
+        return [await joined(loop) for _ in range(3)]
 
     connections = run(loop, main())
     connections[0][2].close()
@@ -176,50 +177,34 @@ def test_a_datagram_transport_shows_itself_and_its_descriptor_is_its_own(loop: A
 def test_an_interrupt_while_the_socket_object_is_made_leaves_the_descriptor(loop: Any) -> None:
     """socket.socket(fileno=) would be thrown away half-made, and close the descriptor."""
 
+    def interrupt(frame: Any, event: str, arg: object) -> Any:
+        if frame.f_code.co_name != "__init__" or not frame.f_code.co_filename.endswith("/socket.py"):
+            return None
+        sys.settrace(None)
+        raise KeyboardInterrupt
+
     async def main() -> None:
-        accepted: list[Any] = []
-
-        class Server(asyncio.Protocol):
-            def connection_made(self, transport: Any) -> None:
-                accepted.append(transport)
-
-        server = await loop.create_server(Server, "127.0.0.1", 0)
-        client = socket.create_connection(server.sockets[0].getsockname())
-        while not accepted:
-            await asyncio.sleep(0)
-        transport = accepted[0]
-
-        def interrupt(frame: Any, event: str, arg: object) -> Any:
-            if frame.f_code.co_name != "__init__" or not frame.f_code.co_filename.endswith("/socket.py"):
-                return None
-            sys.settrace(None)
-            raise KeyboardInterrupt
-
-        before = sys.gettrace()
-        sys.settrace(interrupt)
-        try:
-            transport.get_extra_info("socket")
-        except KeyboardInterrupt:
-            pass
-        finally:
-            sys.settrace(before)
-        gc.collect()
-        os.fstat(transport.get_extra_info("socket").fileno())
-        transport.write(b"alive")
-        await asyncio.sleep(0)
-        client.settimeout(20)
-        assert client.recv(10) == b"alive"
-        transport.abort()
-        server.close()
-        client.close()
-        await asyncio.sleep(0.001)
+        async with TCP.accepted() as connection:
+            transport = connection.transport
+            before = sys.gettrace()
+            sys.settrace(interrupt)
+            try:
+                transport.get_extra_info("socket")
+            except KeyboardInterrupt:
+                pass
+            finally:
+                sys.settrace(before)
+            gc.collect()
+            os.fstat(transport.get_extra_info("socket").fileno())
+            transport.write(b"alive")
+            assert await connection.peer.receive(5) == b"alive"
 
     run(loop, main())
 
 
 def test_the_empty_waiter_hears_of_a_lost_connection(loop: Any) -> None:
     async def main() -> None:
-        transport, _, theirs = await pair(loop)
+        transport, _, theirs = await joined(loop)
         transport.write(bytes(5_000_000))
         waiter = transport._make_empty_waiter()
         theirs.close()
@@ -246,7 +231,7 @@ def test_another_loops_close_leaves_the_running_ones_wakeup(loop: Any) -> None:
 
 def test_what_a_thread_writes_while_the_loop_waits_goes_at_once(loop: Any) -> None:
     async def main() -> None:
-        transport, _, theirs = await pair(loop)
+        transport, _, theirs = await joined(loop)
         theirs.settimeout(20)
         got = []
         loop_thread = threading.get_native_id()
@@ -292,7 +277,7 @@ def test_get_buffer_may_set_another_buffered_protocol(loop: Any) -> None:
             seen.append((self.successor, bytes(self.buffer[:nbytes])))
 
     async def main() -> None:
-        transport, _, theirs = await pair(loop, lambda: Buffered(Buffered(None)))
+        transport, _, theirs = await joined(loop, lambda: Buffered(Buffered(None)))
         theirs.send(b"hello")
         while not seen:
             await asyncio.sleep(0)

@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 from tests.helpers.running import run
+from tests.helpers.wires import TCP
 
 
 def test_a_finalizer_that_asks_for_the_socket_meanwhile_gets_the_same(loop: Any) -> None:
@@ -18,34 +19,21 @@ def test_a_finalizer_that_asks_for_the_socket_meanwhile_gets_the_same(loop: Any)
         class Asks:
             pass
 
-        server_side: list[Any] = []
-
-        class Server(asyncio.Protocol):
-            def connection_made(self, transport: Any) -> None:
-                server_side.append(transport)
-
-        server = await loop.create_server(Server, "127.0.0.1", 0)
-        client = socket.create_connection(server.sockets[0].getsockname())
-        while not server_side:
-            await asyncio.sleep(0)
-        accepted = server_side[0]
-        asks: Any = Asks()
-        asks.itself = asks
-        Asks.__del__ = lambda self: accepted.get_extra_info("socket")  # type: ignore[attr-defined]
-        del asks
-        thresholds = gc.get_threshold()
-        gc.set_threshold(1, 1, 1)
-        try:
-            shown = accepted.get_extra_info("socket")
-        finally:
-            gc.set_threshold(*thresholds)
-        gc.collect()
-        os.fstat(shown.fileno())
-        assert accepted.get_extra_info("socket") is not None
-        accepted.abort()
-        client.close()
-        server.close()
-        await asyncio.sleep(0.001)
+        async with TCP.accepted() as connection:
+            transport = connection.transport
+            asks: Any = Asks()
+            asks.itself = asks
+            Asks.__del__ = lambda self: transport.get_extra_info("socket")  # type: ignore[attr-defined]
+            del asks
+            thresholds = gc.get_threshold()
+            gc.set_threshold(1, 1, 1)
+            try:
+                shown = transport.get_extra_info("socket")
+            finally:
+                gc.set_threshold(*thresholds)
+            gc.collect()
+            os.fstat(shown.fileno())
+            assert transport.get_extra_info("socket") is not None
 
     run(loop, main())
 
