@@ -59,7 +59,8 @@ help:
 
 define venv
 	@command -v $(PYTHON) >/dev/null || { \
-		echo "fastnet: $(PYTHON) is missing. On Debian: apt-get install gcc make python3-dev python3-venv" >&2; exit 1; }
+		echo "fastnet: $(PYTHON) is missing: PYTHON= takes the name or the path of an interpreter that is installed." \
+			"Debian's own: apt-get install gcc make python3-dev python3-venv" >&2; exit 1; }
 	@$(PYTHON) tools/make_venv.py $(VENV) $(1)
 endef
 

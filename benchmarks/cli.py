@@ -21,9 +21,9 @@ Ctrl-C ends the run and shows what was measured. Needs gcc, once. Measure on a m
 import argparse
 import sys
 import time
-from pathlib import Path
 
 from benchmarks import generator, machine, report, summary
+from benchmarks.arguments import count, folder, seconds
 from benchmarks.cases import CASES, DEFAULT_CASES, Case, choose
 from benchmarks.generator import GeneratorError
 from benchmarks.loops import BASELINE, DEFAULT_LOOPS
@@ -42,10 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--loop", action="append", help="a name or module:factory; may be repeated")
     parser.add_argument("--case", action="append", help="a name or a pattern as 'streams-*'; may be repeated")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK['rounds']} rounds of {QUICK['seconds']} s")
-    parser.add_argument("--rounds", type=int, help=f"({FULL['rounds']}) even, so that each order is as frequent")
-    parser.add_argument("--seconds", type=float, help=f"({FULL['seconds']}) measured in each run")
-    parser.add_argument("--connections", type=int, default=50, help="(50)")
-    parser.add_argument("--output", type=Path, default=Path("bench-results"), metavar="DIR", help="(bench-results)")
+    parser.add_argument("--rounds", type=count, help=f"({FULL['rounds']}) even, so that each order is as frequent")
+    parser.add_argument("--seconds", type=seconds, help=f"({FULL['seconds']}) measured in each run")
+    parser.add_argument("--connections", type=count, default=50, help="(50)")
+    parser.add_argument("--output", type=folder, default="bench-results", metavar="DIR", help="(bench-results)")
     parser.add_argument("--list", action="store_true", help="list the cases and stop")
     return parser
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import callgrind, generator, machine
+from benchmarks import arguments, callgrind, generator, machine
 from benchmarks.callgrind import CallgrindError, Profile
 from benchmarks.cases import CASES, KIB, Case, choose
 from benchmarks.generator import ROOT, GeneratorError, Load, LoadFailed
@@ -175,38 +175,44 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--case", action="append", help="a name or a pattern as 'call_*'; may be repeated")
     parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK_CASES)}")
     parser.add_argument("--list", action="store_true", help="list the cases and stop")
-    parser.add_argument("--top", type=int, default=0, metavar="N", help="show the N functions that cost most")
-    parser.add_argument("--jobs", type=int, default=None, help="runs at a time (as many as there are cores)")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="keep instructions.json and callgrind's files here")
+    parser.add_argument(
+        "--top", type=arguments.count, default=0, metavar="N", help="show the N functions that cost most"
+    )
+    parser.add_argument(
+        "--jobs", type=arguments.count, default=None, help="runs at a time (as many as there are cores)"
+    )
+    parser.add_argument(
+        "--output", type=arguments.folder, metavar="DIR", help="keep instructions.json and callgrind's files here"
+    )
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command."""
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    asked = parser.parse_args(argv)
     known = [*CASES, *OPERATIONS]
-    if arguments.list:
+    if asked.list:
         print("\n".join(known))
         return 0
-    defaults = QUICK_CASES if arguments.quick else (*ECHO_CASES, *OPERATIONS)
+    defaults = QUICK_CASES if asked.quick else (*ECHO_CASES, *OPERATIONS)
     try:
-        cases = choose(arguments.case, known) if arguments.case else list(defaults)
+        cases = choose(asked.case, known) if asked.case else list(defaults)
         generator.build()
         callgrind.command(Path("unused"))
     except (ValueError, GeneratorError, CallgrindError) as error:
         parser.error(str(error))
-    loops = arguments.loop or list(DEFAULT_LOOPS)
+    loops = asked.loop or list(DEFAULT_LOOPS)
     facts = machine.facts() | {"valgrind": callgrind.version()}
     print(f"Instructions of one operation, {machine.headline(facts)}, {facts['valgrind']}", flush=True)
     counts: list[Count] = []
     with tempfile.TemporaryDirectory(prefix="fastnet-callgrind-") as temporary:
-        folder = arguments.output or Path(temporary)
+        folder = asked.output or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        jobs = arguments.jobs or len(machine.usable_cores())
+        jobs = asked.jobs or len(machine.usable_cores())
         started = time.monotonic()
         try:
-            for counted in _count_all(cases, loops, folder, jobs, max(arguments.top, 40)):
+            for counted in _count_all(cases, loops, folder, jobs, max(asked.top, 40)):
                 counts.append(counted)
                 _progress(len(counts), len(cases) * len(loops), started, counted)
         except KeyboardInterrupt:
@@ -214,11 +220,11 @@ def main(argv: list[str] | None = None) -> int:
     print()
     print(table(counts, cases, loops))
     for counted in counts:
-        if arguments.top and counted.instructions is not None:
+        if asked.top and counted.instructions is not None:
             print()
-            print(top_table(counted.__class__(**{**counted.__dict__, "top": counted.top[: arguments.top]})))
-    if arguments.output:
-        path = arguments.output / "instructions.json"
+            print(top_table(counted.__class__(**{**counted.__dict__, "top": counted.top[: asked.top]})))
+    if asked.output:
+        path = asked.output / "instructions.json"
         path.write_text(json.dumps({"host": facts, "counts": [c.as_json() for c in counts]}, indent=1) + "\n")
         print(f"\nWritten: {path}")
     if len(counts) < len(cases) * len(loops):

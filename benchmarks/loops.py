@@ -34,7 +34,14 @@ def find_factory(name: str) -> LoopFactory:
         raise LoopMissing(f"{name}: {error}") from error
     if not callable(target):
         raise LoopMissing(f"{name}: {factory_name} cannot be called")
-    return target
+
+    def make() -> asyncio.AbstractEventLoop:
+        loop = target()
+        if not isinstance(loop, asyncio.AbstractEventLoop):
+            raise LoopMissing(f"{name}: {factory_name}() made no event loop, but {loop!r}")
+        return loop
+
+    return make
 
 
 def version_of(name: str) -> str:

@@ -204,7 +204,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quiet-collector", action="store_true", help="hide the start-up's objects from the collector")
     arguments = parser.parse_args(argv)
     try:
-        factory = find_factory(arguments.loop)
+        loop = find_factory(arguments.loop)()
     except LoopMissing as error:
         print(error, file=sys.stderr)
         return 3
@@ -212,7 +212,7 @@ def main(argv: list[str] | None = None) -> int:
         os.sched_setaffinity(0, {arguments.core})
     if arguments.give_way:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(_serve(arguments))
     used = resource.getrusage(resource.RUSAGE_SELF)
     _say({"user_s": used.ru_utime, "system_s": used.ru_stime, "peak_memory_kib": used.ru_maxrss})

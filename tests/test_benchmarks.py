@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import callgrind, cli, generator, machine, report, rounds, servers, summary
+from benchmarks import callgrind, cli, generator, instructions, machine, report, rounds, servers, summary
 from benchmarks.cases import CASES, choose
 from benchmarks.generator import GeneratorError, Load, LoadFailed
 from benchmarks.loops import LoopMissing, find_factory
@@ -137,8 +137,12 @@ def test_a_missing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_loops_by_name() -> None:
-    assert find_factory("asyncio:SelectorEventLoop") is asyncio.SelectorEventLoop
-    assert find_factory("asyncio") is asyncio.new_event_loop
+    for name in ("asyncio:SelectorEventLoop", "asyncio"):
+        loop = find_factory(name)()
+        assert isinstance(loop, asyncio.SelectorEventLoop)
+        loop.close()
+    with pytest.raises(LoopMissing, match=r"os:getcwd: getcwd\(\) made no event loop, but '"):
+        find_factory("os:getcwd")()
     for name in ("no_such_module", "asyncio:no_such_factory", "asyncio:__doc__"):
         with pytest.raises(LoopMissing):
             find_factory(name)
@@ -267,3 +271,29 @@ def test_reading_callgrind_files(tmp_path: Path) -> None:
     }
     assert callgrind.per_operation(short, long, 100) == 2.0
     assert callgrind.top_functions(short, long, 100, 1) == [("work", "liba.so", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong", "said"),
+    [
+        (cli.main, ["--rounds", "0"], "argument --rounds: must be at least 1, not 0"),
+        (cli.main, ["--connections", "-3"], "argument --connections: must be at least 1, not -3"),
+        (cli.main, ["--seconds", "-1"], "argument --seconds: must be a number of seconds above 0, not -1"),
+        (cli.main, ["--seconds", "nan"], "argument --seconds: must be a number of seconds above 0, not nan"),
+        (cli.main, ["--output", __file__], f"argument --output: {__file__} cannot be made a folder: File exists"),
+        (instructions.main, ["--jobs", "-1"], "argument --jobs: must be at least 1, not -1"),
+        (instructions.main, ["--top", "0"], "argument --top: must be at least 1, not 0"),
+        (
+            instructions.main,
+            ["--output", "/proc/x"],
+            "argument --output: /proc/x cannot be made a folder: No such file",
+        ),
+    ],
+)
+def test_wrong_arguments_are_told_before_anything_is_measured(
+    command: Callable[[list[str]], int], wrong: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command(wrong)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
