@@ -1,7 +1,7 @@
 """EventLoop: the core's Loop on top of asyncio.BaseEventLoop.
 
 What is hot is in C (fastnet_c.loop). Of the cold API, BaseEventLoop gives what does not depend on the way of waiting;
-the modules _signals, _sockcalls, _sendfile and _unix give the rest.
+the modules _signals, _sockcalls, _sendfile, _unix and _subprocess give the rest.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from asyncio import constants, sslproto, unix_events
 from collections.abc import Callable
 from contextvars import Context
 from socket import socket
-from typing import Any, NoReturn
+from typing import Any
 from weakref import WeakValueDictionary
 
 from fastnet._sendfile import SendfileCalls
 from fastnet._signals import SignalCalls
 from fastnet._sockcalls import SocketCalls
+from fastnet._subprocess import SubprocessCalls
 from fastnet._unix import UnixCalls
 from fastnet.transports import _DatagramTransport
 from fastnet_c.loop import Loop
@@ -25,7 +26,7 @@ from fastnet_c.loop import Loop
 __all__ = ["EventLoop", "new_event_loop"]
 
 
-class EventLoop(SignalCalls, SocketCalls, SendfileCalls, UnixCalls, Loop, asyncio.BaseEventLoop):
+class EventLoop(SignalCalls, SubprocessCalls, SocketCalls, SendfileCalls, UnixCalls, Loop, asyncio.BaseEventLoop):
     """An asyncio event loop on epoll, for Linux; everything asyncio documents, and metrics().
 
     Run it by fastnet.run(main()), asyncio.Runner(loop_factory=fastnet.new_event_loop), or as any other loop.
@@ -57,6 +58,7 @@ class EventLoop(SignalCalls, SocketCalls, SendfileCalls, UnixCalls, Loop, asynci
         if self.is_closed():
             return
         self._close_signals()
+        self._forget_pidfds()
         super().close()
         self._close_core()
 
@@ -167,11 +169,6 @@ class EventLoop(SignalCalls, SocketCalls, SendfileCalls, UnixCalls, Loop, asynci
 
     def _make_write_pipe_transport(self, pipe, protocol, waiter=None, extra=None):  # type: ignore[no-untyped-def]
         return unix_events._UnixWritePipeTransport(self, pipe, protocol, waiter, extra)  # type: ignore[attr-defined]
-
-    async def _make_subprocess_transport(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(
-            "fastnet's loop cannot start subprocesses yet (planned): run what starts them on asyncio's own loop"
-        )
 
 
 def new_event_loop() -> EventLoop:

@@ -1,13 +1,11 @@
 """What goes wrong first: one error that names the problem and the remedy, and no second traceback behind it."""
 
-import asyncio
 import os
 import pydoc
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -81,17 +79,6 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))
 assert os.open("/dev/null", os.O_RDONLY) == taken + 1
 """
     assert run_python(code) == (0, "Too many open files\n" * 2)
-
-
-@pytest.mark.parametrize("start", [asyncio.create_subprocess_exec, asyncio.create_subprocess_shell])
-def test_subprocesses(start: Any) -> None:
-    """What is missing, and on which loop it is there."""
-
-    async def main() -> None:
-        with pytest.raises(NotImplementedError, match=r"cannot start subprocesses yet .* on asyncio's own loop"):
-            await start("true")
-
-    fastnet.run(main())
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

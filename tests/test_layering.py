@@ -25,7 +25,7 @@ CORE_ROWS = [
 ]
 PACKAGE_ROWS = [
     ["_version", "_platform"],
-    ["protocols", "transports", "_signals", "_sockcalls", "_sendfile", "_unix"],
+    ["protocols", "transports", "_signals", "_sockcalls", "_sendfile", "_unix", "_subprocess"],
     ["loop"],
     ["policy", "runner"],
     ["__init__"],
