@@ -69,7 +69,7 @@ class SubprocessCalls(asyncio.AbstractEventLoop):
     ) -> _SubprocessTransport:
         connected = self.create_future()
         transport = _SubprocessTransport(
-            self,  # type: ignore[arg-type]
+            self,
             protocol,
             args,
             shell,

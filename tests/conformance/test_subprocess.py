@@ -46,7 +46,9 @@ def test_shell(loop):
 def test_errors_with_the_output(loop):
     async def main():
         process = await asyncio.create_subprocess_shell("echo out; echo err >&2", stdout=-1, stderr=-2)
-        assert await process.communicate() == (b"out\nerr\n", None)
+        output, errors = await process.communicate()
+        assert output == b"out\nerr\n"
+        assert errors is None
 
     run(loop, main())
 
@@ -167,7 +169,7 @@ def test_starts_that_fail_leave_nothing(loop, arguments, options, expected):
     async def main():
         for _ in range(100):
             with pytest.raises(expected):
-                await asyncio.create_subprocess_exec(*arguments, **PIPES, **options)
+                await asyncio.create_subprocess_exec(arguments[0], *arguments[1:], **PIPES, **options)
 
     run(loop, main())
 

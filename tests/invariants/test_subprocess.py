@@ -111,5 +111,5 @@ def test_without_pidfds(error: str, tmp_path: Path) -> None:
     command = [*strace.wrapper(log, "pidfd_open", f"pidfd_open:error={error}"), sys.executable, "-c", _CHILDREN]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(strace.calls(log)) == 21
+    assert len(strace.calls(log)) >= 21  # asyncio itself asks once whether there are pidfds, since 3.14
     assert all(call.error == error for call in strace.calls(log))
