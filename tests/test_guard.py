@@ -22,6 +22,6 @@ def test_a_place_without_a_line_does_not_end_the_run() -> None:
     unknown_place.__code__ = unknown_place.__code__.replace(co_linetable=b"")
     with pytest.raises(running.Hung) as caught:
         unknown_place()
-    assert [entry._rawentry.tb_lineno for entry in caught.traceback][1:] == [None]
+    assert caught.traceback[-1]._rawentry.tb_lineno in (None, -1)  # -1: before 3.11.3
     running.drop_entries_without_line(caught)
     assert "Hung: for this test" in str(caught.getrepr())

@@ -139,8 +139,8 @@ def test_no_more_data_after_close_in_data_received(loop, link):
         def close(protocol, data):
             protocol.transport.close()
 
-        async with link(lambda: Recorder(data=close)) as connection:
-            # More than any one read takes.
+        async with link(lambda: Recorder(data=close), small=True) as connection:
+            # More than any one read takes, and than the kernel does.
             sending = asyncio.ensure_future(connection.peer.send_all(b"x" * 4_000_000))
             await connection.protocol.until_seen("lost")
             assert connection.protocol.count("data") == 1

@@ -70,6 +70,7 @@ def test_conversation(loop):
     run(loop, main())
 
 
+@pytest.mark.differs(uvloop="RuntimeError at times: the handler is closed", strict=False)
 def test_a_child_that_does_not_read(loop):
     """Its input stays unread: drain() or communicate() end without an exception."""
 

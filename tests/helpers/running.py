@@ -120,7 +120,7 @@ def drop_entries_without_line(caught: pytest.ExceptionInfo[BaseException]) -> No
 
     A signal's handler may raise at such an instruction, Hung above all.
     """
-    known = [entry for entry in caught.traceback if cast("int | None", entry._rawentry.tb_lineno) is not None]
+    known = [entry for entry in caught.traceback if (cast("int | None", entry._rawentry.tb_lineno) or -1) > 0]
     if len(known) != len(caught.traceback):
         caught.traceback = type(caught.traceback)(known)
 

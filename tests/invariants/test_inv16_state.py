@@ -28,7 +28,7 @@ def test_two_ends(loop: asyncio.AbstractEventLoop, attach: Any, first: str, seco
         protocol = Recorder()
         transport, peer = attach(protocol)
         if waiting:
-            transport.write(bytes(8 << 20))
+            transport.write(bytes(64 << 20))
         end(first, transport, peer)
         for _ in range(between):
             turn(loop)
@@ -77,7 +77,7 @@ def test_calls_when_it_is_over(loop_factory: Any, pair: Any, call: str, state: s
     protocol = Recorder()
     transport, _ = loop.run_until_complete(loop.connect_accepted_socket(lambda: protocol, ours))
     if state == "closing with output":
-        transport.write(bytes(8 << 20))
+        transport.write(bytes(64 << 20))
         transport.close()
     else:
         transport.abort()

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import os
+import random
+import socket
 import sys
 from typing import Any
 
@@ -28,10 +30,17 @@ async def end(protocol: Recorder) -> None:
     await protocol.until_seen("lost")
 
 
+def narrow(transport: Any, peer: socket.socket) -> None:
+    """The kernel takes a few hundred KiB, however much it has learned to give a connection."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+
+
 def test_allocated_when_needed_and_freed_when_drained(loop: asyncio.AbstractEventLoop, attach: Any) -> None:
     """No ring while the socket takes all, one at the first partial write, none once it is drained; over and over."""
     protocol = Recorder()
     transport, peer = attach(protocol)
+    narrow(transport, peer)
     size = 8 << 20
 
     async def main() -> None:
@@ -56,6 +65,7 @@ def test_allocated_when_needed_and_freed_when_drained(loop: asyncio.AbstractEven
 def test_freed_with_the_connection(loop: asyncio.AbstractEventLoop, attach: Any, how: str) -> None:
     protocol = Recorder()
     transport, peer = attach(protocol)
+    narrow(transport, peer)
 
     async def main() -> None:
         write_pieces(transport, 8 << 20)
@@ -104,8 +114,6 @@ def test_bytes_are_held_no_longer_than_needed(loop: asyncio.AbstractEventLoop, a
 
 def test_a_mixture_is_in_order(loop: asyncio.AbstractEventLoop, attach: Any) -> None:
     """Small, large, immutable, mutable and read-only views of mutable memory, while the peer reads."""
-    import random
-
     protocol = Recorder()
     transport, peer = attach(protocol)
     rng = random.Random(11)
@@ -133,7 +141,7 @@ def test_size_is_exact(loop: asyncio.AbstractEventLoop, attach: Any) -> None:
     transport, peer = attach(protocol)
 
     async def main() -> None:
-        transport.write(bytes(8 << 20))
+        transport.write(bytes(64 << 20))
         waiting = transport.get_write_buffer_size()
         for data in (b"x", bytearray(1000), bytes(200_000), memoryview(bytes(10))):
             transport.write(data)
@@ -142,7 +150,7 @@ def test_size_is_exact(loop: asyncio.AbstractEventLoop, attach: Any) -> None:
         transport.writelines([b"ab", b"", bytearray(3)])
         waiting += 5
         assert transport.get_write_buffer_size() == waiting
-        total = (8 << 20) + 201_016
+        total = (64 << 20) + 201_016
         assert len(await in_thread(peers.recv_exact, peer, total)) == total
         await until(lambda: transport.get_write_buffer_size() == 0)
         await end(protocol)
