@@ -21,6 +21,7 @@ Ctrl-C ends the run and shows what was measured. Needs gcc, once. Measure on a m
 import argparse
 import sys
 import time
+from pathlib import Path
 
 from benchmarks import generator, machine, report, summary
 from benchmarks.arguments import count, folder, seconds
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=count, help=f"({FULL['rounds']}) even, so that each order is as frequent")
     parser.add_argument("--seconds", type=seconds, help=f"({FULL['seconds']}) measured in each run")
     parser.add_argument("--connections", type=count, default=50, help="(50)")
-    parser.add_argument("--output", type=folder, default="bench-results", metavar="DIR", help="(bench-results)")
+    parser.add_argument("--output", type=folder, default=Path("bench-results"), metavar="DIR", help="(bench-results)")
     parser.add_argument("--list", action="store_true", help="list the cases and stop")
     return parser
 

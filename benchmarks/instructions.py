@@ -208,7 +208,6 @@ def main(argv: list[str] | None = None) -> int:
     counts: list[Count] = []
     with tempfile.TemporaryDirectory(prefix="fastnet-callgrind-") as temporary:
         folder = asked.output or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
         jobs = asked.jobs or len(machine.usable_cores())
         started = time.monotonic()
         try:
